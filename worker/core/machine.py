@@ -1,0 +1,234 @@
+"""The one function that moves an order: the table in `rules.py`, applied to a fact.
+
+Pure: the order as it is and what happened go in, what is to be written comes out.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from worker.core.order import FINAL, Event, Fact, Order, Reason, ReviewKind, State
+from worker.core.policy import Policy
+from worker.core.rules import MESSAGES, TABLE, Rule, next_gateway
+
+S, E = State, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The circumstances of a decision: the database's time, the gateway's policy, and chance in [0, 1) for jitter."""
+
+    now: datetime
+    policy: Policy
+    chance: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be written: the order as it will be, and what goes with it in the same transaction."""
+
+    order: Order
+    before: State | None  # None: the order is new
+    fact: Fact
+    event: Event  # the journal's cause; differs from `fact.event` where the fact is about another attempt or call
+    journal: bool  # False: only counters and the alarm move
+    due_in: float | None  # seconds until the alarm; None leaves it where it is (a state without a task has none)
+    tell: str | None  # the event to publish: `order.<tell>`
+    new_attempt: bool = False  # the order has a new number at a gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The fact changes nothing: it is old, repeated, or has no meaning in this state."""
+
+    order: Order
+    event: Event | None
+
+
+_TOLD = {
+    S.AWAITING_PAYMENT: "awaiting_payment",
+    S.SUCCEEDED: "succeeded",
+    S.PARTIAL: "partial",
+    S.FAILED: "failed",
+    S.REFUNDED: "refunded",
+    S.CANCELLED: "cancelled",
+    S.REVIEW: "review",
+    S.PENDING: "pending",
+    S.UNKNOWN: "unknown",
+}
+"""The event that is published when a state is entered; settings decide which of them leave."""
+
+_WITH_REASON = frozenset({S.PARTIAL, S.FAILED, S.REFUNDED, S.CANCELLED, S.REVIEW})
+_LIVING = frozenset({E.ACCEPTED, E.CHARGING, E.PAYMENT_DUE, E.ARRIVED, E.ARRIVED_IN_PART, E.DISPUTED, E.MISMATCH})
+_ENDED = frozenset({E.REJECTED, E.REFUSED, E.RETURNED, E.CALLED_OFF})
+_ANSWERS = frozenset({E.CHARGING, E.PAYMENT_DUE, E.ABSENT, E.UNCLEAR, E.SILENT, E.UNANSWERED})
+"""Events that answer (or fail to answer) a question: where the order stays, the next query is set."""
+_PLAIN = frozenset({E.CHARGING, E.PAYMENT_DUE, E.SILENT})
+"""Answers without news: the next hint is worth a question again."""
+_ASKED = frozenset({S.UNKNOWN, S.PENDING, S.AWAITING_PAYMENT})
+_OURS = frozenset({E.TAKEN, E.EXPIRED, E.CANCEL_REQUESTED, E.RESOLVED_SUCCEEDED, E.RESOLVED_FAILED, E.RESUBMITTED})
+"""Events that are about the order as such, not about a certain attempt."""
+
+
+def admit(order: Order, moment: Moment, *, sending: bool) -> Decision:
+    """Return how a new order is written: `submitting` where its call follows at once, else `queued`."""
+    fact = Fact(E.ADMITTED)
+    state = S.SUBMITTING if sending else S.QUEUED
+    admitted = replace(
+        order, state=state, version=1, revision=1, sending=int(sending), sent_at=moment.now if sending else None
+    )
+    return Decision(
+        admitted, None, fact, E.ADMITTED, journal=True, due_in=moment.policy.lease if sending else 0.0, tell="accepted"
+    )
+
+
+def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
+    """Return what `fact` makes of `order`, the row as it is, without touching anything."""
+    event = _about(order, fact)
+    rule = TABLE.get((order.state, event)) if event is not None else None
+    if event is None or rule is None:
+        return Ignored(order, event)
+    state = rule.choose(order, fact, moment.now, moment.policy)
+    failover = state is S.QUEUED and (event in _ENDED or event is E.RESUBMITTED)
+    if state is order.state and not failover:
+        return _remain(order, fact, event, rule, moment)
+    changes = _entering(order, fact, event, rule, state)
+    if state is S.SUBMITTING:
+        changes |= {"sending": order.sending + 1, "sent_at": moment.now}
+    if failover:
+        changes |= _next_attempt(order, event)
+    entered = replace(order, **changes)
+    due_in = _due_in(entered, event, moment)
+    tell = None if failover else _TOLD.get(state)
+    return Decision(entered, order.state, fact, event, journal=True, due_in=due_in, tell=tell, new_attempt=failover)
+
+
+def _about(order: Order, fact: Fact) -> Event | None:
+    """Return the event that the fact means for the current attempt and call; None: nothing."""
+    event = fact.event
+    if event in _OURS:
+        return event
+    if fact.attempt != order.attempt:
+        return E.GHOST if event in _LIVING else E.OLD_NEWS if event in _ENDED else None
+    if fact.sending is not None and fact.sending != order.sending:
+        # a call that is no longer the latest: the same number at the gateway, so its news count, its failure does not
+        if event is E.ACCEPTED:
+            return E.CHARGING
+        if event is E.UNANSWERED:
+            return event if order.state in (S.QUEUED, S.UNKNOWN) else None
+        return event if event in _LIVING else None
+    return event
+
+
+def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) -> Decision | Ignored:
+    noted = f"{event}:{fact.code}"
+    journal = rule.note and not (rule.once and noted == order.noted)
+    answer = event in _ANSWERS and order.state in _ASKED
+    if not journal and not answer:
+        return Ignored(order, event)
+    changes: dict[str, Any] = {"revision": order.revision + 1}
+    if event in _PLAIN:
+        changes["noted"] = None
+    if event not in (E.GHOST, E.OLD_NEWS):
+        changes["upstream_no"] = order.upstream_no or fact.upstream_no
+    if journal:
+        changes["noted"] = noted
+    if answer:
+        changes |= _absence(order, event, moment.now) | {"queries": order.queries + 1}
+    if event is E.UNANSWERED and fact.doubt:
+        changes["doubt"] = Reason(fact.code or "unlisted", fact.message or "")
+    remaining = replace(order, **changes)
+    due_in = _due_in(remaining, event, moment) if answer else None
+    if event is E.CLAIMED and order.state in _ASKED:
+        due_in = 0.0  # a hint: ask at once
+    return Decision(remaining, order.state, fact, event, journal=journal, due_in=due_in, tell=None)
+
+
+def _absence(order: Order, event: Event, now: datetime) -> dict[str, Any]:
+    """Count the answers "no such order" while they come in a row; silence neither counts nor breaks the row."""
+    if event is E.ABSENT:
+        return {"absent_count": order.absent_count + 1, "absent_since": order.absent_since or now}
+    if event is E.SILENT:
+        return {}
+    return {"absent_count": 0, "absent_since": None}
+
+
+def _entering(order: Order, fact: Fact, event: Event, rule: Rule, state: State) -> dict[str, Any]:
+    about_this = event not in (E.GHOST, E.OLD_NEWS)
+    changes: dict[str, Any] = {
+        "state": state,
+        "version": order.version + 1,
+        "revision": order.revision + 1,
+        "queries": 0,
+        "noted": None,
+        "absent_count": 0,
+        "absent_since": None,
+        "review_kind": _review_kind(event, rule, state),
+        "reason": _reason(order, fact, event, rule, state) if state in _WITH_REASON else None,
+    }
+    if about_this:
+        changes["upstream_no"] = order.upstream_no or fact.upstream_no
+        if fact.cost_fen is not None:
+            changes["cost_fen"] = fact.cost_fen
+        if fact.payment is not None:
+            changes |= {"payment": fact.payment, "payment_expires_at": fact.payment_expires_at}
+    if state in (S.SUCCEEDED, S.PARTIAL):
+        changes |= {"delivered": True, "arrived_fen": fact.arrived_fen if state is S.PARTIAL else order.arrived_fen}
+    if event is E.NOT_SENT:
+        changes["unsent"] = order.unsent + 1
+    elif state is not S.SUBMITTING:
+        changes["unsent"] = 0
+    if event is E.UNANSWERED and fact.doubt:
+        changes["doubt"] = Reason(fact.code or "unlisted", fact.message or "")
+    elif event in (E.UNANSWERED, E.TAKEN):
+        changes["doubt"] = None
+    return changes
+
+
+def _next_attempt(order: Order, event: Event) -> dict[str, Any]:
+    """A new number at the next gateway; nothing of the old attempt is carried over."""
+    gateway = order.gateway if event is E.RESUBMITTED else next_gateway(order)
+    return {
+        "attempt": order.attempt + 1,
+        "gateway": gateway or order.gateway,
+        "upstream_no": None,
+        "cost_fen": None,
+        "payment": None,
+        "payment_expires_at": None,
+        "sent_at": None,
+        "doubt": None,
+    }
+
+
+def _review_kind(event: Event, rule: Rule, state: State) -> ReviewKind | None:
+    if state is not S.REVIEW:
+        return None
+    overdue = rule.reason == "no_answer" and event in _ANSWERS
+    return ReviewKind.OVERDUE if overdue else ReviewKind.CONTRADICTION
+
+
+def _reason(order: Order, fact: Fact, event: Event, rule: Rule, state: State) -> Reason:
+    if state is S.CANCELLED and event is E.PAYMENT_DUE:
+        return Reason("payment_expired", MESSAGES["payment_expired"])
+    if state is S.FAILED and event is E.ABSENT and order.doubt is not None:
+        return order.doubt
+    if rule.reason is None:
+        return Reason(fact.code or event.value, fact.message or "the gateway said so")
+    detail = fact.message if event in (E.MISMATCH, E.DISPUTED, E.RESOLVED_FAILED, E.CANCEL_REQUESTED) else None
+    return Reason(rule.reason, detail or MESSAGES[rule.reason])
+
+
+def _due_in(order: Order, event: Event, moment: Moment) -> float | None:
+    """Return the seconds until the alarm of `order` as it will be; None where it has none."""
+    if order.state in FINAL or order.state is S.REVIEW:
+        return None
+    if order.state is S.QUEUED:
+        if event is E.NOT_SENT:
+            return moment.policy.retry_delay(order.unsent, moment.chance)
+        return moment.policy.retry_delay(1, moment.chance) if event in (E.UNANSWERED, E.LEASE_ENDED) else 0.0
+    if order.state is S.SUBMITTING:
+        return moment.policy.lease
+    delay = moment.policy.query_delay(order.queries, moment.chance)
+    if order.state is S.AWAITING_PAYMENT and order.payment_expires_at is not None:
+        return min(delay, max((order.payment_expires_at - moment.now).total_seconds(), 1.0))
+    return delay

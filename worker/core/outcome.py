@@ -1,0 +1,143 @@
+"""What a gateway's adapter can say: five outcomes of a submit, and a report from a query or a callback."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from worker.core.masking import mask
+from worker.core.order import Event, Fact, Order, no_evidence
+
+
+class Outcome(StrEnum):
+    """What became of a submit call, by phase."""
+
+    ACCEPTED = "accepted"  # the gateway has it
+    SUCCEEDED = "succeeded"  # some gateways answer at once
+    REJECTED = "rejected"  # a definite no: this attempt is dead
+    NOT_SENT = "not_sent"  # proven: no byte that moves money has left
+    UNKNOWN = "unknown"  # anything else
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The outcome of one submit, as the adapter or the sender makes it."""
+
+    outcome: Outcome
+    code: str | None = None
+    message: str | None = None  # masked
+    upstream_no: str | None = None
+    cost_fen: int | None = None
+    payment: Mapping[str, Any] | None = None  # ACCEPTED with it: the payer must act
+    payment_expires_at: datetime | None = None
+    doubt: bool = False  # UNKNOWN because of a refusal code that no table lists
+    evidence: Mapping[str, Any] = field(default_factory=no_evidence)
+
+    def fact(self, order: Order) -> Fact:
+        """Return this outcome as a fact about the call that `order`'s current sending is."""
+        event = _OUTCOME_EVENTS[self.outcome]
+        if event is Event.ACCEPTED and self.payment is not None:
+            event = Event.PAYMENT_DUE
+        return Fact(
+            event=event,
+            attempt=order.attempt,
+            sending=order.sending,
+            code=self.code,
+            message=self.message,
+            upstream_no=self.upstream_no,
+            cost_fen=self.cost_fen,
+            payment=self.payment,
+            payment_expires_at=self.payment_expires_at,
+            doubt=self.doubt,
+            evidence=self.evidence,
+        )
+
+
+class Status(StrEnum):
+    """Where the gateway says that an order stands."""
+
+    CHARGING = "charging"
+    PAYMENT_DUE = "payment_due"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    REFUNDED = "refunded"
+    CANCELLED = "cancelled"
+    DISPUTED = "disputed"  # the gateway itself cannot say: a person must look
+    ABSENT = "absent"  # "no such order"
+    UNCLEAR = "unclear"  # a status that the adapter's table does not list
+    SILENT = "silent"  # no readable answer
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a query's answer or a callback says about one attempt.
+
+    `amount_fen`, `account` and `merchant` are compared with ours where they are given, so an
+    adapter sets them only from fields that its evidence really covers.
+    """
+
+    status: Status
+    code: str | None = None
+    message: str | None = None  # masked
+    upstream_no: str | None = None
+    amount_fen: int | None = None
+    account: str | None = None
+    foreign: str | None = None  # a merchant or reference that is not ours, masked
+    arrived_fen: int | None = None
+    cost_fen: int | None = None
+    payment_expires_at: datetime | None = None
+    proven: bool = True
+    evidence: Mapping[str, Any] = field(default_factory=no_evidence)
+
+    def fact(self, order: Order, attempt: int) -> Fact:
+        """Return this report as a fact about `attempt` of `order`; a mismatch outweighs the status."""
+        event, message = _STATUS_EVENTS[self.status], self.message
+        code = self.code
+        if not self.proven:
+            event = Event.CLAIMED
+        elif difference := self._difference(order):
+            event, code, message = Event.MISMATCH, "mismatch", difference
+        return Fact(
+            event=event,
+            attempt=attempt,
+            code=code,
+            message=message,
+            upstream_no=self.upstream_no,
+            arrived_fen=self.arrived_fen,
+            cost_fen=self.cost_fen,
+            payment_expires_at=self.payment_expires_at,
+            evidence=self.evidence,
+        )
+
+    def _difference(self, order: Order) -> str | None:
+        if self.foreign is not None:
+            return self.foreign
+        if self.amount_fen is not None and self.amount_fen != order.amount_fen:
+            return f"amount: ours {order.amount_fen} fen, theirs {self.amount_fen} fen"
+        if self.account is not None and self.account != order.account:
+            return f"account: ours {mask(order.account)}, theirs {mask(self.account)}"
+        return None
+
+
+_OUTCOME_EVENTS = {
+    Outcome.ACCEPTED: Event.ACCEPTED,
+    Outcome.SUCCEEDED: Event.ARRIVED,
+    Outcome.REJECTED: Event.REJECTED,
+    Outcome.NOT_SENT: Event.NOT_SENT,
+    Outcome.UNKNOWN: Event.UNANSWERED,
+}
+_STATUS_EVENTS = {
+    Status.CHARGING: Event.CHARGING,
+    Status.PAYMENT_DUE: Event.PAYMENT_DUE,
+    Status.SUCCEEDED: Event.ARRIVED,
+    Status.PARTIAL: Event.ARRIVED_IN_PART,
+    Status.FAILED: Event.REFUSED,
+    Status.REFUNDED: Event.RETURNED,
+    Status.CANCELLED: Event.CALLED_OFF,
+    Status.DISPUTED: Event.DISPUTED,
+    Status.ABSENT: Event.ABSENT,
+    Status.UNCLEAR: Event.UNCLEAR,
+    Status.SILENT: Event.SILENT,
+}
