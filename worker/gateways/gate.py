@@ -1,0 +1,212 @@
+"""Who may call a gateway now: slots, the rate, the breaker, and a pause. Synchronous where nothing has to wait.
+
+Rate: at most `rate_per_second` calls begun in any one second (below 1, one call in `1 / rate`
+seconds). It is counted here and not by a leaky bucket such as aiolimiter's, which lets twice the
+rate through in the first second, and can be neither entered without awaiting nor given a clock.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from worker.gateways.breaker import Breaker, BreakerState
+
+_SHARE = 8  # one slot in so many is kept for each kind of call
+
+
+class _Waiter:
+    __slots__ = ("granted", "query")
+
+    def __init__(self, granted: "asyncio.Future[bool]", *, query: bool) -> None:
+        self.granted = granted
+        self.query = query
+
+
+class Gate:
+    """Admits calls to one gateway, in order of arrival.
+
+    Of `concurrency` slots one in eight is kept for queries and one in eight for submits, so that
+    neither can starve the other. Whoever entered must `leave`, in the same kind. The breaker and
+    the pause stop submits only: queries settle what is already there.
+    """
+
+    def __init__(
+        self,
+        concurrency: int,
+        rate_per_second: float = 0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._clock = clock
+        self._breaker = breaker or Breaker()
+        self._slots = concurrency
+        self._most = concurrency - concurrency // _SHARE
+        self._submits = 0
+        self._queries = 0
+        self._paused = False
+        self._waiters: deque[_Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        burst = max(1, int(rate_per_second))
+        self._window = burst / rate_per_second if rate_per_second else 0.0
+        self._begun: deque[float] = deque(maxlen=burst)
+
+    # --- entering and leaving --------------------------------------------------------------------
+
+    def try_enter_submit(self) -> bool:
+        """Take a slot for a submit if one may begin at once; those who wait come first."""
+        return not self._waits(query=False) and self._take(query=False)
+
+    async def enter_submit(self, patience: float) -> bool:
+        """Take a slot for a submit, waiting at most `patience` seconds; False: not admitted."""
+        return self.try_enter_submit() or await self._wait(patience, query=False)
+
+    def try_enter_query(self) -> bool:
+        """Take a slot for a query (or any call that moves no money) if one may begin at once."""
+        return not self._waits(query=True) and self._take(query=True)
+
+    async def enter_query(self) -> None:
+        """Take a slot for a query, waiting as long as it takes."""
+        if not self.try_enter_query():
+            await self._wait(None, query=True)
+
+    def leave(self, *, query: bool = False) -> None:
+        """Give back a slot of the kind that was entered."""
+        if query:
+            self._queries -= 1
+        else:
+            self._submits -= 1
+        if self._waiters:
+            self._admit()
+
+    def record(self, ok: bool) -> None:  # noqa: FBT001 - one fact, and the only argument
+        """Tell the breaker how a submit ended: whether there was a readable answer, be it a refusal."""
+        self._breaker.record(self._clock(), ok=ok)
+        if self._waiters:
+            self._admit()
+
+    # --- how it stands ---------------------------------------------------------------------------
+
+    def free_submits(self) -> int:
+        """Return how many submits could begin at once."""
+        now = self._clock()
+        if self._paused or not self._breaker.allows(now):
+            return 0
+        free = min(self._most - self._submits, self._slots - self._submits - self._queries, self._free_rate(now))
+        if self._breaker.retry_at() is not None:
+            free = min(free, 1)
+        return max(0, free - sum(not waiter.query for waiter in self._waiters))
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have entered and not left."""
+        return self._submits + self._queries
+
+    @property
+    def breaker(self) -> BreakerState:
+        """How the breaker stands."""
+        return self._breaker.state(self._clock())
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator has stopped submits."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
+        self._admit()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _take(self, *, query: bool) -> bool:
+        now = self._clock()
+        if self._submits + self._queries >= self._slots or not self._free_rate(now):
+            return False
+        if query:
+            if self._queries >= self._most:
+                return False
+            self._queries += 1
+        else:
+            if self._paused or self._submits >= self._most or not self._breaker.allows(now):
+                return False
+            self._breaker.entered(now)
+            self._submits += 1
+        if self._window:
+            self._begun.append(now)
+        return True
+
+    def _free_rate(self, now: float) -> int:
+        """Return how many calls the rate lets begin now."""
+        begun = self._begun
+        if not self._window:
+            return self._slots
+        while begun and now - begun[0] >= self._window:
+            begun.popleft()
+        return (begun.maxlen or 0) - len(begun)
+
+    def _waits(self, *, query: bool) -> bool:
+        """Return whether somebody was here first and can use what is free."""
+        if not self._waiters:
+            return False
+        self._admit()
+        return any(waiter.query is query for waiter in self._waiters)
+
+    def _admit(self) -> None:
+        """Let in whoever can be, the first first; then look again when time alone opens the gate."""
+        kinds = [False, True]  # those that are not known to be stuck
+        kept: deque[_Waiter] = deque()
+        while self._waiters and kinds:
+            waiter = self._waiters.popleft()
+            if waiter.granted.done():
+                continue
+            if waiter.query in kinds and self._take(query=waiter.query):
+                waiter.granted.set_result(True)
+                continue
+            if waiter.query in kinds:
+                kinds.remove(waiter.query)
+            kept.append(waiter)
+        self._waiters.extendleft(reversed(kept))
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._waiters:
+            return
+        now = self._clock()
+        moments = [self._begun[0] + self._window] if self._begun else []
+        retry_at = self._breaker.retry_at()
+        if retry_at is not None:
+            moments.append(retry_at)
+        ahead = [moment - now for moment in moments if moment > now]
+        if ahead:
+            self._timer = asyncio.get_running_loop().call_later(min(ahead), self._admit)
+
+    async def _wait(self, patience: float | None, *, query: bool) -> bool:
+        if patience is not None and patience <= 0:
+            return False
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(loop.create_future(), query=query)
+        self._waiters.append(waiter)
+        self._admit()
+        # a future is settled once: by a slot, by the end of patience, or by the task's cancellation
+        limit = None if patience is None else loop.call_later(patience, _give_up, waiter.granted)
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if not waiter.granted.cancelled() and waiter.granted.result():
+                self.leave(query=query)  # the slot came in the same moment
+            raise
+        finally:
+            if limit is not None:
+                limit.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+
+def _give_up(granted: "asyncio.Future[bool]") -> None:
+    if not granted.done():
+        granted.set_result(False)

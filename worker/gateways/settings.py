@@ -1,0 +1,72 @@
+"""The settings that every gateway has, and the secret type that adapters declare theirs with."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
+
+from worker.core.policy import Policy
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    """Turn `{env = "NAME"}` or `{file = "path"}` into its text; a literal stays what it is."""
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"env": str(name), **rest} if not rest:
+            if name not in os.environ:
+                raise ValueError(f"the environment variable {name} is not set")
+            return os.environ[name]
+        case {"file": str(name), **rest} if not rest:
+            directory = (info.context or {}).get("directory", Path())
+            try:
+                return (Path(directory) / name).read_text(encoding="utf-8").removesuffix("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"the file {name} cannot be read: {type(error).__name__}") from None
+    raise ValueError('expected text, {env = "NAME"} or {file = "path"}')
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
+"""A secret setting: literal, `{env = "NAME"}`, or `{file = "path"}` relative to the settings file. Never printed."""
+
+Steps = Annotated[tuple[float, ...], Field(min_length=1, max_length=50)]
+
+
+class GatewaySettings(BaseModel):
+    """What `[gateways.<name>]` holds for every adapter; an adapter's own settings are a subclass.
+
+    Durations are seconds and may be fractions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    adapter: str = Field(description="which dialect it speaks")
+    base_url: str = Field(pattern=r"^https?://[^\s?#]+$", description="where its API is")
+    concurrency: int = Field(64, ge=1, le=10_000, description="calls in flight, per process")
+    rate_per_second: float = Field(0, ge=0, description="calls begun in a second, per process; 0: no limit")
+    timeout_seconds: float = Field(15, gt=0, le=600, description="from the first byte sent to the last received")
+    query_after_seconds: Steps = Field((5, 10, 20, 40, 60), description="until the next query; then the last again")
+    query_deadline_seconds: float = Field(86_400, gt=0, description="then a person must look")
+    lease_seconds: float = Field(60, gt=0, description="after it a submit whose worker died is unknown")
+    settle_seconds: float = Field(120, ge=0, description='how long "no such order" must hold')
+    settle_queries: int = Field(3, ge=1, description='how often "no such order" must have been said')
+
+    @model_validator(mode="after")
+    def _lease_outlasts_the_call(self) -> "GatewaySettings":
+        if self.lease_seconds <= self.timeout_seconds:
+            raise ValueError("lease_seconds: expected more than timeout_seconds, or a call outlives its lease")
+        if any(step <= 0 for step in self.query_after_seconds):
+            raise ValueError("query_after_seconds: expected durations above 0")
+        return self
+
+    def policy(self, *, repeat_safe: bool) -> Policy:
+        """Return how patient the machine is to be with this gateway."""
+        return Policy(
+            query_after=self.query_after_seconds,
+            query_deadline=self.query_deadline_seconds,
+            lease=self.lease_seconds,
+            settle_seconds=self.settle_seconds,
+            settle_queries=self.settle_queries,
+            repeat_safe=repeat_safe,
+        )
