@@ -1,0 +1,114 @@
+"""Group commit: calls of one order at a time go in, batches reach the database.
+
+A batch is whatever came since the previous flush began, at least `pace` seconds ago: an idle worker
+adds no delay, a busy one commits hundreds of orders at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import asyncpg
+import structlog
+
+from worker.ledger.connection import is_away
+
+log = structlog.get_logger("worker.ledger")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+LONGEST_BACKOFF = 2.0
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items into batches for `flush`, which answers one result an item, in order.
+
+    While the database is away a batch is tried again, unchanged, for as long as it takes: what a lost
+    connection left behind is unknown, so `flush` must be a statement that may run twice. A batch that the
+    database refuses is halved until the one bad item stands alone; only that one's call raises.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        name: str,
+        limit: int = 500,
+        pace: float = 0.004,
+    ) -> None:
+        self._flush = flush
+        self._name = name
+        self._limit = limit
+        self._pace = pace
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._some = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to flush; needs a running loop."""
+        self._runner = asyncio.create_task(self._run(), name=f"batcher {self._name}")
+
+    async def stop(self) -> None:
+        """Flush nothing more; calls that still wait are cancelled, and what they meant is unknown."""
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+        for _, future in self._waiting:
+            future.cancel()
+        self._waiting.clear()
+
+    async def __call__(self, item: Item) -> Result:
+        """Return the result of `item` after the commit of its batch.
+
+        Raises:
+            asyncpg.PostgresError: the database refuses this very item.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._some.set()
+        return await future
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        earliest = 0.0
+        while True:
+            await self._some.wait()
+            early = earliest - loop.time()
+            if early > 0 and len(self._waiting) < self._limit:
+                await asyncio.sleep(early)
+            earliest = loop.time() + self._pace
+            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            if not self._waiting:
+                self._some.clear()
+            try:
+                await self._settle(batch)
+            except asyncio.CancelledError:
+                for _, future in batch:
+                    future.cancel()
+                raise
+
+    async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        backoff = 0.05
+        while True:
+            try:
+                results = await self._flush([item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
+                if is_away(error):
+                    log.warning("database_away", batch=self._name, orders=len(batch), error=type(error).__name__)
+                    await asyncio.sleep(backoff)
+                    backoff = min(backoff * 2, LONGEST_BACKOFF)
+                    continue
+                if len(batch) > 1 and isinstance(error, asyncpg.PostgresError | asyncpg.DataError | ValueError):
+                    middle = len(batch) // 2
+                    await self._settle(batch[:middle])
+                    await self._settle(batch[middle:])
+                    return
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                return
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+            return

@@ -1,0 +1,82 @@
+"""The pool, and what an error of it means."""
+
+import asyncio
+
+import asyncpg
+import orjson
+
+from worker.ledger.queries import load
+
+_AWAY_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
+"""SQLSTATE classes that say nothing about the statement: connection, rollback, resources, locks, shutdown, system."""
+
+SCHEMA = "0001"
+"""The migration that this code is written for."""
+
+LIMITS = {
+    "application_name": "order-worker",
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "5s",
+    "statement_timeout": "20s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "client_connection_check_interval": "5s",
+    "jit": "off",
+    "timezone": "UTC",
+}
+"""Session settings, so that neither a vanished worker nor a stuck server holds the others up."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the error leaves open what the statement did, so that it must run again, unchanged."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "")[:2] in _AWAY_CLASSES
+    if isinstance(error, asyncpg.DataError | asyncpg.InterfaceError):
+        # a parameter that cannot be encoded is the caller's; every other interface error is a connection's
+        return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
+    return isinstance(error, OSError | TimeoutError | asyncio.IncompleteReadError)
+
+
+async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", format="text", encoder=_already_json, decoder=orjson.loads
+    )
+
+
+def _already_json(text: str) -> str:
+    return text
+
+
+async def _keep_session(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Skip the pool's reset query: nothing here changes a session."""
+
+
+async def create_pool(dsn: str, size: int) -> "asyncpg.Pool[asyncpg.Record]":
+    """Return a pool of `size` connections.
+
+    Raises:
+        OSError, TimeoutError, asyncpg.PostgresError: the database cannot be reached or refuses us.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=size,
+        max_size=size,
+        max_queries=10_000_000,
+        max_inactive_connection_lifetime=0,
+        timeout=5,
+        command_timeout=15,
+        init=_prepare,
+        reset=_keep_session,
+        server_settings=LIMITS,
+    )
+
+
+async def schema_problem(pool: "asyncpg.Pool[asyncpg.Record]") -> str | None:
+    """Return what is wrong with the database's schema and what to run; None: nothing."""
+    try:
+        found = await pool.fetchval(load("schema_version"))
+    except asyncpg.UndefinedTableError:
+        found = None
+    if found == SCHEMA:
+        return None
+    return f"the database's schema is at {found or 'nothing'}, expected {SCHEMA}: run `worker migrate`"

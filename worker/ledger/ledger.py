@@ -1,0 +1,207 @@
+"""The ledger's verbs: `admit`, `apply` and `claim`. Nothing else writes an order.
+
+Callers deal with one order at a time; batches reach the database (`batch.py`). An order is written by
+compare-and-set: decided on the row as it was read, written only if nobody has written it since, else
+read and decided again. So no lock is held while Python thinks, and a statement may run twice.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from worker.core.machine import Decision, Ignored, Moment, admit, decide
+from worker.core.order import Fact, Order, Task, candidates
+from worker.core.policy import Policy
+from worker.ledger.admission import Admissions, Admitted, Entry, Render
+from worker.ledger.batch import Batcher
+from worker.ledger.queries import load
+from worker.ledger.rows import OutboxEvent, Stored, from_record, step_values, to_event
+
+if TYPE_CHECKING:
+    import asyncpg
+
+MakeFact = Callable[[Order], Fact | None]
+"""Makes a fact about the order as it is in the ledger now; None: it has nothing to say about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One decided step on its way to the database."""
+
+    decision: Decision
+    token: int
+    event: OutboxEvent | None
+
+
+class Ledger:
+    """The one way to orders in PostgreSQL. `tell` is handed the events of each commit, to publish them at once."""
+
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        *,
+        policies: Mapping[str, Policy],
+        render: Render,
+        tell: Callable[[Sequence[OutboxEvent]], None],
+        chance: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._policies = policies
+        self._render = render
+        self._tell = tell
+        self._chance = chance
+        self._offset = timedelta()
+        self._admit = Batcher(Admissions(self._fetch, render, tell).flush, name="admit")
+        self._step = Batcher(self._flush_steps, name="step")
+        self._find = Batcher(self._flush_finds, name="find")
+
+    async def start(self) -> None:
+        """Begin to take calls."""
+        await self.synchronize()
+        for batcher in (self._admit, self._step, self._find):
+            batcher.start()
+
+    async def stop(self) -> None:
+        """Take no more calls; what still waits is cancelled and nothing of it may be believed."""
+        for batcher in (self._admit, self._step, self._find):
+            await batcher.stop()
+
+    async def synchronize(self) -> None:
+        """Measure how far this machine's clock is from the database's, which all workers share."""
+        before = datetime.now(UTC)
+        theirs = await self._pool.fetchval(load("clock"))
+        after = datetime.now(UTC)
+        self._offset = theirs - (before + (after - before) / 2)
+
+    @property
+    def skew(self) -> timedelta:
+        """How far the database's clock is ahead of this machine's."""
+        return self._offset
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        return datetime.now(UTC) + self._offset
+
+    # --- the verbs -------------------------------------------------------------------------------
+
+    async def admit(self, order: Order, digest: bytes, *, sending: bool) -> Admitted:
+        """Let an order in, already `submitting` where its call follows at once, else `queued`.
+
+        Raises:
+            asyncpg.PostgresError: the database refuses this very order.
+        """
+        now = self.now()
+        decision = admit(order, self._moment(order.gateway, now), sending=sending)
+        event = self._render(decision.order, "accepted", now)
+        return await self._admit(Entry(decision, digest, secrets.randbits(62), event, order.correlation_id))
+
+    async def apply(self, order: Order, fact: Fact | MakeFact) -> Decision | Ignored:
+        """Let the machine decide what a fact makes of the order as it is now, and write it.
+
+        `order` may be what the caller remembers of it: it is read again where that is out of date.
+
+        Raises:
+            asyncpg.PostgresError: the database refuses this very step.
+        """
+        current, remembered = order, True
+        while True:
+            made = fact(current) if callable(fact) else fact
+            decision: Decision | Ignored = Ignored(current, None)
+            if made is not None:
+                now = self.now()
+                decision = decide(current, made, self._moment(current.gateway, now))
+                if isinstance(decision, Decision):
+                    event = self._render(decision.order, decision.tell, now) if decision.tell else None
+                    if await self._step(_Step(decision, secrets.randbits(62), event)):
+                        return decision
+            if isinstance(decision, Ignored) and not remembered:
+                return decision
+            current, remembered = await self._reread(order), False
+
+    def would_move(self, order: Order, fact: Fact) -> bool:
+        """Return whether a fact, were it true, would take the order to another state."""
+        decision = decide(order, fact, self._moment(order.gateway, self.now()))
+        return isinstance(decision, Decision) and decision.order.state is not order.state
+
+    async def claim(
+        self, gateway: str, task: Task, limit: int, lease: float, products: Sequence[str] | None = None
+    ) -> list[Order]:
+        """Take up to `limit` orders of a gateway whose alarm is due for `task`; they are ours for `lease` seconds."""
+        rows = await self._fetch("claim", gateway, task.value, products, limit, lease)
+        return [from_record(row).order for row in rows]
+
+    async def claim_expired(self, limit: int) -> list[Order]:
+        """Take up to `limit` orders that waited past their `expires_at`."""
+        return [from_record(row).order for row in await self._fetch("claim_expired", limit)]
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def find(self, order_no: str) -> Order | None:
+        """Return an order by its number."""
+        stored = await self._find(order_no)
+        return stored.order if stored else None
+
+    async def locate(self, reference: str) -> tuple[Order, int] | None:
+        """Return the order, and which of its attempts, that a gateway knows under `reference`."""
+        order = await self.find(reference)
+        if order is not None:
+            return order, 1
+        if len(candidates(reference)) > 1:
+            for row in await self._fetch("find_attempts", [reference]):
+                order = await self.find(row["order_no"])
+                if order is not None:
+                    return order, row["attempt"]
+        return None
+
+    async def _reread(self, order: Order) -> Order:
+        current = await self.find(order.order_no)
+        if current is None:
+            raise LookupError(f"order {order.order_no} is not in the ledger")
+        return current
+
+    # --- events ----------------------------------------------------------------------------------
+
+    async def take_events(self, limit: int) -> list[OutboxEvent]:
+        """Take events that nobody got confirmed in time, to publish them."""
+        return [to_event(row) for row in await self._fetch("take_events", limit)]
+
+    async def forget_events(self, ids: Sequence[int]) -> None:
+        """Remove events that the broker has confirmed."""
+        await self._pool.execute(load("forget_events"), ids)
+
+    async def _fetch(self, name: str, *values: Any) -> "list[asyncpg.Record]":
+        return await self._pool.fetch(load(name), *values)
+
+    # --- flushing --------------------------------------------------------------------------------
+
+    def _moment(self, gateway: str, now: datetime) -> Moment:
+        return Moment(now, self._policies.get(gateway) or Policy(), self._chance())
+
+    async def _flush_steps(self, steps: Sequence[_Step]) -> list[bool]:
+        firsts: dict[int, _Step] = {}
+        for step in steps:
+            firsts.setdefault(step.decision.order.id, step)
+        ordered = [firsts[key] for key in sorted(firsts)]
+        values = [step_values(s.decision, s.token, s.event) for s in ordered]
+        rows = await self._fetch("step", *zip(*values, strict=True))
+        written = {row["id"]: row["outbox_id"] for row in rows}
+        told = [
+            replace(s.event, id=written[s.decision.order.id])
+            for s in ordered
+            if s.event is not None and s.decision.order.id in written
+        ]
+        if told:
+            self._tell(told)
+        if missing := [key for key in firsts if key not in written]:
+            for row in await self._fetch("tokens", missing):
+                if row["write_token"] == firsts[row["id"]].token:
+                    # our own write, whose commit was not heard of; its event leaves through the outbox
+                    written[row["id"]] = None
+        return [s is firsts[s.decision.order.id] and s.decision.order.id in written for s in steps]
+
+    async def _flush_finds(self, order_nos: Sequence[str]) -> list[Stored | None]:
+        rows = await self._fetch("find", list(set(order_nos)))
+        stored = {row["order_no"]: from_record(row) for row in rows}
+        return [stored.get(order_no) for order_no in order_nos]

@@ -1,0 +1,7 @@
+-- The steps that the machine allows; `worker migrate` fills it from the machine's own table.
+CREATE TABLE transitions (
+    from_state text,
+    to_state text NOT NULL,
+    cause text NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (from_state, to_state, cause)
+);

@@ -1,0 +1,1 @@
+CREATE INDEX alarms_due ON alarms (gateway, task, due_at);

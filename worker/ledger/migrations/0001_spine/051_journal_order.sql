@@ -1,0 +1,1 @@
+CREATE INDEX journal_order ON journal (order_id, version);

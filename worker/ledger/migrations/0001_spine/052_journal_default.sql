@@ -1,0 +1,1 @@
+CREATE TABLE journal_default PARTITION OF journal DEFAULT;

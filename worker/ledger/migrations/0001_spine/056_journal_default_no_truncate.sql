@@ -1,0 +1,1 @@
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON journal_default FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

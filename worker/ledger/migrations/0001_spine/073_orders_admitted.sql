@@ -1,0 +1,2 @@
+CREATE TRIGGER admitted AFTER INSERT ON orders REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION check_order_admissions();

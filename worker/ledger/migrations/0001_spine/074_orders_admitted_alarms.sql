@@ -1,0 +1,2 @@
+CREATE TRIGGER admitted_alarms AFTER INSERT ON orders REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION check_order_alarms();

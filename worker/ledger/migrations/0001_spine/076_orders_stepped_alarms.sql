@@ -1,0 +1,2 @@
+CREATE TRIGGER stepped_alarms AFTER UPDATE ON orders REFERENCING NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION check_order_alarms();

@@ -1,0 +1,1 @@
+CREATE INDEX outbox_held ON outbox (held_until);

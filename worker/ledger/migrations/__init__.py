@@ -1,0 +1,1 @@
+"""The road to the present schema: Alembic revisions, each a folder of SQL files run in order."""

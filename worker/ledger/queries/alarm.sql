@@ -1,0 +1,1 @@
+SELECT due_at FROM alarms WHERE order_id = $1

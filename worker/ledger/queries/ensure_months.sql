@@ -1,0 +1,1 @@
+SELECT ensure_journal_months(:ahead)

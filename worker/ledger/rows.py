@@ -1,0 +1,168 @@
+"""Between the machine's order and its row: the one place that knows both."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from worker.core.machine import Decision
+from worker.core.order import TASKS, Event, Order, Reason, ReviewKind, State
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEvent:
+    """An event on its way out; `id` is its row, 0 before it has one."""
+
+    message_id: str
+    key: str
+    body: bytes
+    correlation_id: str | None
+    id: int = 0
+
+
+def to_event(row: asyncpg.Record) -> OutboxEvent:
+    """Return the event that a row of `outbox` is."""
+    return OutboxEvent(row["message_id"], row["key"], row["body"], row["correlation_id"], row["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An order with what only its row knows."""
+
+    order: Order
+    digest: bytes
+    created_at: datetime
+    updated_at: datetime
+    write_token: int
+
+
+def json_text(value: Any) -> str | None:
+    """Return `value` as JSON that PostgreSQL takes; characters that it cannot hold become U+FFFD."""
+    if value is None:
+        return None
+    try:
+        text = orjson.dumps(value, default=dict).decode()
+    except TypeError:
+        text = orjson.dumps(repr(value).encode("utf-8", "replace").decode()).decode()
+    return text.replace("\\u0000", "\\ufffd") if "\\u0000" in text else text
+
+
+def clean(text: str | None) -> str | None:
+    """Return text from outside as PostgreSQL can hold it."""
+    if text is None or (text.isascii() and "\x00" not in text):
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def from_record(row: asyncpg.Record) -> Stored:
+    """Return the order that a row of `orders` is."""
+    reason, doubt = row["reason_code"], row["doubt_code"]
+    order = Order(
+        order_no=row["order_no"],
+        source=row["source"],
+        product=row["product"],
+        amount_fen=row["amount_fen"],
+        target=row["target"],
+        route=tuple(row["route"]),
+        gateway=row["gateway"],
+        expires_at=row["expires_at"],
+        correlation_id=row["correlation_id"],
+        state=State(row["state"]),
+        version=row["version"],
+        attempt=row["attempt"],
+        sending=row["sending"],
+        upstream_no=row["upstream_no"],
+        arrived_fen=row["arrived_fen"],
+        cost_fen=row["cost_fen"],
+        reason=None if reason is None else Reason(reason, row["reason_message"] or ""),
+        payment=row["payment"],
+        payment_expires_at=row["payment_expires_at"],
+        sent_at=row["sent_at"],
+        queries=row["queries"],
+        unsent=row["unsent"],
+        absent_count=row["absent_count"],
+        absent_since=row["absent_since"],
+        doubt=None if doubt is None else Reason(doubt, row["doubt_message"] or ""),
+        review_kind=None if row["review_kind"] is None else ReviewKind(row["review_kind"]),
+        noted=row["noted"],
+        delivered=row["delivered"],
+        id=row["id"],
+        revision=row["revision"],
+    )
+    return Stored(order, row["digest"], row["created_at"], row["updated_at"], row["write_token"])
+
+
+def admit_values(decision: Decision, digest: bytes, token: int, event: OutboxEvent | None) -> tuple[Any, ...]:
+    """Return the parameters of `admit.sql` for one new order, in its order."""
+    order = decision.order
+    return (
+        order.order_no,
+        order.source,
+        order.product,
+        order.amount_fen,
+        json_text(order.target),
+        digest,
+        ",".join(order.route),
+        order.expires_at,
+        clean(order.correlation_id),
+        order.state.value,
+        order.gateway,
+        order.sending,
+        order.sent_at,
+        token,
+        TASKS[order.state].value,
+        decision.due_in,
+        event.key if event else None,
+        event.body if event else None,
+    )
+
+
+def step_values(decision: Decision, token: int, event: OutboxEvent | None) -> tuple[Any, ...]:
+    """Return the parameters of `step.sql` for one decision, in its order."""
+    order, fact, before = decision.order, decision.fact, decision.before
+    task = TASKS.get(order.state)
+    return (
+        order.id,
+        order.revision - 1,
+        order.state.value,
+        order.version,
+        order.gateway,
+        order.attempt,
+        order.sending,
+        clean(order.upstream_no),
+        order.arrived_fen,
+        order.cost_fen,
+        clean(order.reason.code) if order.reason else None,
+        clean(order.reason.message) if order.reason else None,
+        json_text(order.payment),
+        order.payment_expires_at,
+        order.sent_at,
+        order.queries,
+        order.unsent,
+        order.absent_count,
+        order.absent_since,
+        clean(order.doubt.code) if order.doubt else None,
+        clean(order.doubt.message) if order.doubt else None,
+        order.review_kind.value if order.review_kind else None,
+        clean(order.noted),
+        order.delivered,
+        token,
+        before.value if before else None,
+        decision.event.value if decision.journal else None,
+        fact.attempt if fact.sending is not None or decision.event in _ABOUT_OTHERS else order.attempt,
+        clean(fact.code),
+        clean(fact.message),
+        json_text(fact.evidence) if fact.evidence else None,
+        task.value if task else None,
+        decision.due_in,
+        event.key if event else None,
+        event.body if event else None,
+        event.message_id if event else None,
+        event.correlation_id if event else None,
+        order.reference if decision.new_attempt else None,
+    )
+
+
+_ABOUT_OTHERS = frozenset({Event.GHOST, Event.OLD_NEWS})
