@@ -3,7 +3,8 @@
 Pure: the order as it is and what happened go in, what is to be written comes out.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +35,7 @@ class Decision:
     journal: bool  # False: only counters and the alarm move
     due_in: float | None  # seconds until the alarm; None leaves it where it is (a state without a task has none)
     tell: str | None  # the event to publish: `order.<tell>`
+    changes: Mapping[str, Any] = field(default_factory=dict)  # the fields of `order` that differ from before
     new_attempt: bool = False  # the order has a new number at a gateway
 
 
@@ -74,9 +76,10 @@ def admit(order: Order, moment: Moment, *, sending: bool) -> Decision:
     """Return how a new order is written: `submitting` where its call follows at once, else `queued`."""
     fact = Fact(E.ADMITTED)
     state = S.SUBMITTING if sending else S.QUEUED
-    admitted = replace(
-        order, state=state, version=1, revision=1, sending=int(sending), sent_at=moment.now if sending else None
-    )
+    changes: dict[str, Any] = {"state": state, "version": 1, "revision": 1}
+    if sending:
+        changes |= {"sending": 1, "sent_at": moment.now}
+    admitted = order.changed(changes)
     return Decision(
         admitted, None, fact, E.ADMITTED, journal=True, due_in=moment.policy.lease if sending else 0.0, tell="accepted"
     )
@@ -97,10 +100,12 @@ def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
         changes |= {"sending": order.sending + 1, "sent_at": moment.now}
     if failover:
         changes |= _next_attempt(order, event)
-    entered = replace(order, **changes)
+    entered = order.changed(changes)
     due_in = _due_in(entered, event, moment)
     tell = None if failover else _TOLD.get(state)
-    return Decision(entered, order.state, fact, event, journal=True, due_in=due_in, tell=tell, new_attempt=failover)
+    return Decision(
+        entered, order.state, fact, event, journal=True, due_in=due_in, tell=tell, changes=changes, new_attempt=failover
+    )
 
 
 def _about(order: Order, fact: Fact) -> Event | None:
@@ -137,11 +142,11 @@ def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) 
         changes |= _absence(order, event, moment.now) | {"queries": order.queries + 1}
     if event is E.UNANSWERED and fact.doubt:
         changes["doubt"] = Reason(fact.code or "unlisted", fact.message or "")
-    remaining = replace(order, **changes)
+    remaining = order.changed(changes)
     due_in = _due_in(remaining, event, moment) if answer else None
     if event is E.CLAIMED and order.state in _ASKED:
         due_in = 0.0  # a hint: ask at once
-    return Decision(remaining, order.state, fact, event, journal=journal, due_in=due_in, tell=None)
+    return Decision(remaining, order.state, fact, event, journal=journal, due_in=due_in, tell=None, changes=changes)
 
 
 def _absence(order: Order, event: Event, now: datetime) -> dict[str, Any]:

@@ -84,7 +84,7 @@ ACCOUNT_FIELDS: Mapping[str, str] = MappingProxyType(
 """The field of each product's target that names whom the money is for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """One order as its row in the ledger has it. Amounts are fen, times aware UTC."""
 
@@ -121,6 +121,13 @@ class Order:
 
     id: int = 0  # the ledger's key
     revision: int = 0  # raised by every write of the row, transition or not: what a compare-and-set compares
+
+    def changed(self, changes: Mapping[str, Any]) -> "Order":
+        """Return this order with some fields changed; `dataclasses.replace` costs ten times as much at every step."""
+        order = object.__new__(Order)
+        order.__dict__.update(self.__dict__)
+        order.__dict__.update(changes)
+        return order
 
     @property
     def reference(self) -> str:

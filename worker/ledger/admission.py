@@ -81,7 +81,7 @@ class Admissions:
             if row is None:
                 admissions.append(self._judge(entry, known.get(order_no), repeats))
             elif firsts[order_no] is entry:
-                admissions.append(Admitted(Admission.NEW, replace(entry.decision.order, id=row["id"])))
+                admissions.append(Admitted(Admission.NEW, entry.decision.order.changed({"id": row["id"]})))
                 if entry.event is not None:
                     told.append(replace(entry.event, id=row["outbox_id"]))
             else:

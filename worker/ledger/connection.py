@@ -1,11 +1,14 @@
 """The pool, and what an error of it means."""
 
 import asyncio
+from typing import TypeAlias
 
 import asyncpg
 import orjson
 
 from worker.ledger.queries import load
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _AWAY_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 """SQLSTATE classes that say nothing about the statement: connection, rollback, resources, locks, shutdown, system."""
@@ -51,7 +54,7 @@ async def _keep_session(_connection: "asyncpg.Connection[asyncpg.Record]") -> No
     """Skip the pool's reset query: nothing here changes a session."""
 
 
-async def create_pool(dsn: str, size: int) -> "asyncpg.Pool[asyncpg.Record]":
+async def create_pool(dsn: str, size: int) -> Pool:
     """Return a pool of `size` connections.
 
     Raises:
@@ -71,7 +74,7 @@ async def create_pool(dsn: str, size: int) -> "asyncpg.Pool[asyncpg.Record]":
     )
 
 
-async def schema_problem(pool: "asyncpg.Pool[asyncpg.Record]") -> str | None:
+async def schema_problem(pool: Pool) -> str | None:
     """Return what is wrong with the database's schema and what to run; None: nothing."""
     try:
         found = await pool.fetchval(load("schema_version"))

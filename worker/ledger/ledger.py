@@ -16,8 +16,9 @@ from worker.core.order import Fact, Order, Task, candidates
 from worker.core.policy import Policy
 from worker.ledger.admission import Admissions, Admitted, Entry, Render
 from worker.ledger.batch import Batcher
+from worker.ledger.connection import Pool
 from worker.ledger.queries import load
-from worker.ledger.rows import OutboxEvent, Stored, from_record, step_values, to_event
+from worker.ledger.rows import OutboxEvent, Stored, event_values, from_record, step_values, to_event
 
 if TYPE_CHECKING:
     import asyncpg
@@ -40,7 +41,7 @@ class Ledger:
 
     def __init__(
         self,
-        pool: "asyncpg.Pool[asyncpg.Record]",
+        pool: Pool,
         *,
         policies: Mapping[str, Policy],
         render: Render,
@@ -184,8 +185,9 @@ class Ledger:
         for step in steps:
             firsts.setdefault(step.decision.order.id, step)
         ordered = [firsts[key] for key in sorted(firsts)]
-        values = [step_values(s.decision, s.token, s.event) for s in ordered]
-        rows = await self._fetch("step", *zip(*values, strict=True))
+        values = [step_values(s.decision, s.token) for s in ordered]
+        events = [event_values(s.decision.order.id, s.event) for s in ordered if s.event is not None]
+        rows = await self._fetch("step", *zip(*values, strict=True), *_columns(events, 5))
         written = {row["id"]: row["outbox_id"] for row in rows}
         told = [
             replace(s.event, id=written[s.decision.order.id])
@@ -205,3 +207,8 @@ class Ledger:
         rows = await self._fetch("find", list(set(order_nos)))
         stored = {row["order_no"]: from_record(row) for row in rows}
         return [stored.get(order_no) for order_no in order_nos]
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
+    """Return rows as columns, also where there is no row."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width

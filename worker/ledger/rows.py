@@ -1,5 +1,6 @@
 """Between the machine's order and its row: the one place that knows both."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -119,50 +120,41 @@ def admit_values(decision: Decision, digest: bytes, token: int, event: OutboxEve
     )
 
 
-def step_values(decision: Decision, token: int, event: OutboxEvent | None) -> tuple[Any, ...]:
-    """Return the parameters of `step.sql` for one decision, in its order."""
-    order, fact, before = decision.order, decision.fact, decision.before
+def step_values(decision: Decision, token: int) -> tuple[Any, ...]:
+    """Return the parameters of `step.sql` for one decision, in its order, without its event."""
+    order, fact = decision.order, decision.fact
     task = TASKS.get(order.state)
     return (
         order.id,
         order.revision - 1,
-        order.state.value,
-        order.version,
-        order.gateway,
-        order.attempt,
-        order.sending,
-        clean(order.upstream_no),
-        order.arrived_fen,
-        order.cost_fen,
-        clean(order.reason.code) if order.reason else None,
-        clean(order.reason.message) if order.reason else None,
-        json_text(order.payment),
-        order.payment_expires_at,
-        order.sent_at,
-        order.queries,
-        order.unsent,
-        order.absent_count,
-        order.absent_since,
-        clean(order.doubt.code) if order.doubt else None,
-        clean(order.doubt.message) if order.doubt else None,
-        order.review_kind.value if order.review_kind else None,
-        clean(order.noted),
-        order.delivered,
         token,
-        before.value if before else None,
+        json_text(_columns(decision.changes)),
+        decision.before.value if decision.before else None,
         decision.event.value if decision.journal else None,
-        fact.attempt if fact.sending is not None or decision.event in _ABOUT_OTHERS else order.attempt,
+        fact.attempt if decision.event in _ABOUT_OTHERS else order.attempt - decision.new_attempt,
         clean(fact.code),
         clean(fact.message),
         json_text(fact.evidence) if fact.evidence else None,
         task.value if task else None,
         decision.due_in,
-        event.key if event else None,
-        event.body if event else None,
-        event.message_id if event else None,
-        event.correlation_id if event else None,
         order.reference if decision.new_attempt else None,
     )
+
+
+def event_values(order_id: int, event: OutboxEvent) -> tuple[Any, ...]:
+    """Return the parameters of `step.sql` for the event of one step."""
+    return order_id, event.message_id, event.key, event.body, clean(event.correlation_id)
+
+
+def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changed fields of an order as columns; a reason is two of them."""
+    columns = dict(changes)
+    for name in ("reason", "doubt"):
+        if name in columns:
+            value: Reason | None = columns.pop(name)
+            columns[f"{name}_code"] = value and value.code
+            columns[f"{name}_message"] = value and value.message
+    return columns
 
 
 _ABOUT_OTHERS = frozenset({Event.GHOST, Event.OLD_NEWS})

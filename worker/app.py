@@ -1,0 +1,227 @@
+"""The composition root: the one place that knows every concrete class, and the order in which they start and stop."""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from worker.broker.connection import BrokerLostError
+from worker.broker.consumer import Consumer, ConsumerOptions
+from worker.broker.message import Delivery
+from worker.broker.publisher import Publisher
+from worker.broker.settlement import Settled
+from worker.broker.topology import Topology, check
+from worker.flows.callbacks import Callbacks
+from worker.flows.events import EventPublisher, Renderer
+from worker.flows.intake import Intake
+from worker.flows.scheduler import Scheduler
+from worker.flows.sending import Sending
+from worker.gateways.gateway import Gateway
+from worker.gateways.registry import adapters
+from worker.ledger.connection import Pool, create_pool, is_away, schema_problem
+from worker.ledger.ledger import Ledger
+from worker.ops.http import OpsServer
+
+if TYPE_CHECKING:
+    from worker.config import Settings
+
+log = structlog.get_logger("worker.app")
+
+RETRY_SECONDS = 2.0
+EVENTS_SECONDS = 10.0
+HARD_STOP_SECONDS = 5.0
+
+
+def build_gateways(settings: "Settings") -> dict[str, Gateway]:
+    """Return every configured gateway, by name."""
+    kinds = adapters()
+    return {name: Gateway.build(kinds[given.adapter], name, given) for name, given in settings.gateways.items()}
+
+
+class Worker:
+    """One worker process: consumers, scheduler, event publisher and ops endpoint, sharing one loop.
+
+    `products`: take up and schedule only these; callbacks and events are everybody's.
+    """
+
+    def __init__(self, settings: "Settings", products: Sequence[str] | None = None) -> None:
+        self._settings = settings
+        self._products = list(products) if products else None
+        self._topology = Topology(settings.amqp.prefix)
+        self._amqp_url = settings.amqp.url.get_secret_value()
+        self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._gateways = build_gateways(settings)
+        self._publisher = Publisher(self._amqp_url, on_stuck=self._fail)
+        self._events = EventPublisher(self._publisher, self._topology.events)
+        self._ops = OpsServer(
+            settings.ops.listen,
+            {"database": self._database_state, "broker": self._broker_state, "consuming": self._consuming_state},
+        )
+        self._pool: Pool | None = None
+        self._scheduler: Scheduler | None = None
+        self._consumer: Consumer | None = None
+        self._waiting_for = "starting"
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Work until `stop` is set, then drain; return the exit code: 0, or 1 when it could not go on.
+
+        Raises:
+            SettingsError: the ops endpoint's address is taken.
+        """
+        await self._ops.start()
+        stopping = asyncio.create_task(stop.wait())
+        work = asyncio.create_task(self._work(stopping))
+        waits: list[asyncio.Future[Any]] = [work, self._failure]
+        try:
+            await asyncio.wait([*waits, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and self._consumer is None:
+                work.cancel()  # still waiting for the broker or the database
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                log.error("worker_failed", error=self._failure.result())
+                work.cancel()
+                await asyncio.wait({work}, timeout=HARD_STOP_SECONDS)
+                return 1
+            if not work.cancelled() and (error := work.exception()) is not None:
+                log.error("worker_failed", error=str(error), exc_info=error)
+                return 1
+        finally:
+            stopping.cancel()
+            await self._ops.stop()
+        log.info("worker_stopped")
+        return 0
+
+    # --- life --------------------------------------------------------------------------------------
+
+    async def _work(self, stopping: "asyncio.Task[bool]") -> None:
+        pool = self._pool = await self._await_database()
+        await self._await_topology()
+        self._waiting_for = ""
+        ledger = Ledger(
+            pool,
+            policies={name: gateway.policy for name, gateway in self._gateways.items()},
+            render=Renderer(self._settings.events.publish),
+            tell=self._events.tell,
+            chance=random.random,
+        )
+        scheduler = self._scheduler = Scheduler(ledger, self._gateways, self._products)
+        sending = scheduler.sending = Sending(ledger, self._gateways, scheduler.freed)
+        intake = Intake(
+            ledger=ledger,
+            gateways=self._gateways,
+            routes=self._settings.routes,
+            sending=sending,
+            scheduler=scheduler,
+            publish=self._publisher.publish,
+        )
+        callbacks = Callbacks(ledger, self._gateways, scheduler)
+
+        async def handle(delivery: Delivery) -> Settled:
+            if delivery.queue == self._topology.callbacks:
+                return await callbacks.handle(delivery)
+            return await intake.handle(delivery)
+
+        products = self._products or self._topology.products
+        consumer = Consumer(
+            self._amqp_url,
+            [*map(self._topology.submit, products), self._topology.callbacks],
+            handle,
+            publish=self._publisher.publish,
+            dead_exchange=self._topology.dead,
+            on_stuck=self._fail,
+            options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
+        )
+        await ledger.start()
+        await self._publisher.start()
+        loops = [
+            self._loop("events", self._events.run()),
+            self._loop("outbox", self._events.poll(ledger)),
+            self._loop("scheduler", scheduler.run()),
+        ]
+        self._consumer = consumer
+        await consumer.start()
+        log.info("worker_started", products=products, gateway=list(self._gateways))
+        try:
+            await asyncio.wait({stopping, *loops}, return_when=asyncio.FIRST_COMPLETED)
+            log.info("worker_stopping")
+            await consumer.stop()
+            loops[2].cancel()
+            longest = max((each.timeout_seconds for each in self._settings.gateways.values()), default=0.0)
+            left = await sending.drain(longest + 1)
+            await scheduler.drain(1)
+            await self._events.drain(ledger, EVENTS_SECONDS)
+            if left:
+                log.warning("calls_left", count=left)
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._publisher.stop()
+            await ledger.stop()
+            for gateway in self._gateways.values():
+                await gateway.close()
+            pool.terminate()
+
+    def _loop(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run a loop that must not end: when it does, the worker ends with it."""
+        task = asyncio.create_task(work, name=name)
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled():
+                error = task.exception()
+                self._fail(f"{name}: {type(error).__name__ if error else 'it ended'}: {error}")
+
+        task.add_done_callback(ended)
+        return task
+
+    def _fail(self, why: str) -> None:
+        if not self._failure.done():
+            self._failure.set_result(why)
+
+    async def _await_database(self) -> Pool:
+        database = self._settings.database
+        while True:
+            try:
+                pool = await create_pool(database.dsn.get_secret_value(), database.pool_size)
+                problem = await schema_problem(pool)
+                if problem is None:
+                    return pool
+                pool.terminate()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                problem = f"the database is away ({type(error).__name__})"
+            await self._wait_for(problem)
+
+    async def _await_topology(self) -> None:
+        while True:
+            try:
+                problems = await check(self._amqp_url, self._topology)
+            except BrokerLostError as error:
+                problems = [f"the broker is away: {error}"]
+            if not problems:
+                return
+            for problem in problems:
+                await self._wait_for(problem, 0.0)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _wait_for(self, problem: str, seconds: float = RETRY_SECONDS) -> None:
+        if problem != self._waiting_for:
+            log.warning("waiting", what=problem)
+        self._waiting_for = problem
+        await asyncio.sleep(seconds)
+
+    # --- readiness ---------------------------------------------------------------------------------
+
+    def _database_state(self) -> tuple[bool, str]:
+        if self._scheduler is None or self._scheduler.looked_at is None:
+            return False, self._waiting_for
+        return self._scheduler.fresh(), "no claim has succeeded lately"
+
+    def _broker_state(self) -> tuple[bool, str]:
+        return self._publisher.ready, "the publishing connection is down"
+
+    def _consuming_state(self) -> tuple[bool, str]:
+        return self._consumer is not None and self._consumer.ready, "not every queue is consumed"

@@ -1,0 +1,1 @@
+"""One step of an order's life each: what joins gateways, ledger and broker."""

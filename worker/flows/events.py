@@ -1,0 +1,160 @@
+"""Telling producers: makes events, publishes those of each commit at once, and whatever a crash left in the outbox."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from worker.broker.message import Outgoing
+from worker.core.order import Order
+from worker.ledger.connection import is_away
+from worker.ledger.rows import OutboxEvent
+
+if TYPE_CHECKING:
+    from worker.broker.publisher import Publisher
+    from worker.ledger.ledger import Ledger
+
+log = structlog.get_logger("worker.events")
+
+BATCH = 500
+MOST_IN_MEMORY = 20_000
+"""Beyond it, events wait in the outbox alone: the broker has been away for long."""
+POLL_SECONDS = 0.5
+
+
+class Renderer:
+    """Makes the event of an order as it is, or nothing where settings do not publish that kind."""
+
+    def __init__(self, publish: Collection[str]) -> None:
+        self._publish = frozenset(publish)
+
+    def __call__(self, order: Order, what: str, at: datetime) -> OutboxEvent | None:
+        """Return `order.<what>` of `order`, which changed at `at`."""
+        if what not in self._publish:
+            return None
+        reason = order.reason
+        body = {
+            "event": f"order.{what}",
+            "order_no": order.order_no,
+            "source": order.source,
+            "product": order.product,
+            "state": order.state,
+            "version": order.version,
+            "gateway": order.gateway,
+            "attempt": order.attempt,
+            "upstream_no": order.upstream_no,
+            "amount_fen": order.amount_fen,
+            "arrived_fen": order.arrived_fen,
+            "cost_fen": order.cost_fen,
+            "reason": None if reason is None else {"code": reason.code, "message": reason.message},
+            "payment": order.payment if what == "awaiting_payment" else None,
+            "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+        return OutboxEvent(
+            message_id=f"{order.order_no}:{order.version}",
+            key=f"order.{what}.{order.source}",
+            body=orjson.dumps(body, default=dict),
+            correlation_id=order.correlation_id,
+        )
+
+
+class EventPublisher:
+    """Publishes events until the broker confirms each, then removes it from the outbox.
+
+    A commit's events are published from memory. What is not confirmed stays in the outbox, where any
+    worker takes it up again: an event may come twice, with the same `message_id`, never not at all.
+    """
+
+    def __init__(self, publisher: "Publisher", exchange: str) -> None:
+        self._publisher = publisher
+        self._exchange = exchange
+        self._waiting: deque[OutboxEvent] = deque()
+        self._some = asyncio.Event()
+        self._confirmed: list[int] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def tell(self, events: Sequence[OutboxEvent]) -> None:
+        """Take the events of a commit, to publish them at once."""
+        if len(self._waiting) + len(events) <= MOST_IN_MEMORY:
+            self._waiting.extend(events)
+            self._some.set()
+            self._idle.clear()
+
+    async def run(self) -> None:
+        """Publish what is told, until cancelled."""
+        while True:
+            await self._some.wait()
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            if not self._waiting:
+                self._some.clear()
+            await self._publish(batch)
+            if not self._waiting:
+                self._idle.set()
+
+    async def poll(self, ledger: "Ledger") -> None:
+        """Publish what nobody got confirmed, and forget what was, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self._forget(ledger)
+                while self._publisher.ready and (left := await ledger.take_events(BATCH)):
+                    log.info("events_taken_over", count=len(left))
+                    await self._publish(left)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                log.warning("database_away", error=type(error).__name__)
+
+    async def drain(self, ledger: "Ledger", seconds: float) -> None:
+        """Wait until all that was told is published, at most so long, and forget what was confirmed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        try:
+            await self._forget(ledger)
+        except Exception as error:
+            if not is_away(error):
+                raise
+
+    async def _publish(self, events: list[OutboxEvent]) -> None:
+        results = await self._publisher.publish_many([self._outgoing(event) for event in events])
+        failed = unheard = 0
+        for event, result in zip(events, results, strict=True):
+            if isinstance(result, bool):
+                unheard += not result
+                if event.id:
+                    self._confirmed.append(event.id)
+            else:
+                failed += 1
+        if unheard:
+            # nobody has bound a queue for them: confirmed, and heard by nobody, as with any topic exchange
+            log.warning("events_unheard", count=unheard, exchange=self._exchange)
+        if failed:
+            log.warning("events_not_confirmed", count=failed)
+
+    async def _forget(self, ledger: "Ledger") -> None:
+        confirmed, self._confirmed = self._confirmed, []
+        if not confirmed:
+            return
+        try:
+            await ledger.forget_events(confirmed)
+        except BaseException:
+            # unheard of or undone: published again by whoever takes them
+            self._confirmed.extend(confirmed)
+            raise
+
+    def _outgoing(self, event: OutboxEvent) -> Outgoing:
+        return Outgoing(
+            exchange=self._exchange,
+            routing_key=event.key,
+            body=event.body,
+            message_id=event.message_id,
+            type=event.key.rpartition(".")[0],
+            correlation_id=event.correlation_id,
+        )

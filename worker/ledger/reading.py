@@ -1,0 +1,215 @@
+"""The reading side: orders and their stories for people and their programs, and what shape the database is in."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from worker.core.order import Order
+from worker.ledger.connection import create_pool, schema_problem
+from worker.ledger.queries import load
+from worker.ledger.rows import from_record
+
+if TYPE_CHECKING:
+    import asyncpg
+
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which orders; None: any. `since` is included, `until` is not; both are about `created_at`."""
+
+    states: Sequence[str] | None = None
+    gateway: str | None = None
+    product: str | None = None
+    source: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An order as it was at one moment."""
+
+    order: Order
+    created_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+
+    def view(self) -> dict[str, Any]:
+        """Return what `orders list --json` and `order.query` tell of it."""
+        order = self.order
+        reason = order.reason
+        return {
+            "order_no": order.order_no,
+            "source": order.source,
+            "product": order.product,
+            "state": order.state.value,
+            "version": order.version,
+            "gateway": order.gateway,
+            "attempt": order.attempt,
+            "upstream_no": order.upstream_no,
+            "amount_fen": order.amount_fen,
+            "arrived_fen": order.arrived_fen,
+            "cost_fen": order.cost_fen,
+            "reason": None if reason is None else {"code": reason.code, "message": reason.message},
+            "created_at": instant(self.created_at),
+            "updated_at": instant(self.updated_at),
+            "due_at": None if self.due_at is None else instant(self.due_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of an order's journal."""
+
+    version: int
+    at: datetime
+    from_state: str | None
+    to_state: str
+    cause: str
+    attempt: int
+    code: str | None
+    message: str | None
+
+    def view(self) -> dict[str, Any]:
+        """Return what `orders show --json` tells of it."""
+        return {
+            "version": self.version,
+            "at": instant(self.at),
+            "from": self.from_state,
+            "to": self.to_state,
+            "cause": self.cause,
+            "attempt": self.attempt,
+            "code": self.code,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What shape the database is in."""
+
+    version: str
+    schema_problem: str | None
+    synchronous_commit: str
+    fsync: str
+    skew: timedelta  # how far its clock is ahead of ours
+
+
+def instant(moment: datetime) -> str:
+    """Return a time as messages tell it: UTC, microseconds, `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Reader:
+    """Reads, and writes nothing; each answer is of one moment."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, dsn: str) -> "AsyncIterator[Reader]":
+        """Connect for as long as the context lasts.
+
+        Raises:
+            OSError, TimeoutError, asyncpg.PostgresError: the database cannot be reached or refuses us.
+        """
+        pool = await create_pool(dsn, 1)
+        try:
+            yield cls(pool)
+        finally:
+            pool.terminate()
+
+    async def schema_problem(self) -> str | None:
+        """Return what is wrong with the schema and what to run; None: nothing."""
+        return await schema_problem(self._pool)
+
+    async def health(self) -> Health:
+        """Return what shape the database is in."""
+        row = await self._pool.fetchrow(load("durability"))
+        if row is None:
+            raise LookupError("the database does not tell its settings")
+        before = datetime.now(UTC)
+        theirs: datetime = await self._pool.fetchval(load("clock"))
+        after = datetime.now(UTC)
+        return Health(
+            version=row["version"],
+            schema_problem=await self.schema_problem(),
+            synchronous_commit=row["synchronous_commit"],
+            fsync=row["fsync"],
+            skew=theirs - (before + (after - before) / 2),
+        )
+
+    async def story(self, order_no: str) -> tuple[Seen, list[Step]] | None:
+        """Return an order and its journal, the oldest line first; None: there is no such order."""
+        async with self._moment() as connection:
+            rows = await connection.fetch(load("find"), [order_no])
+            if not rows:
+                return None
+            (seen,) = await _seen(connection, rows)
+            lines = await connection.fetch(load("story"), seen.order.id)
+        return seen, [
+            Step(
+                row["version"],
+                row["at"],
+                row["from_state"],
+                row["to_state"],
+                row["cause"],
+                row["attempt"],
+                row["code"],
+                row["message"],
+            )
+            for row in lines
+        ]
+
+    async def pages(self, wanted: Wanted, limit: int | None = None) -> AsyncIterator[list[Seen]]:
+        """Yield the wanted orders in pages, the newest first, at most `limit` of them; a page never empty."""
+        last: int | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            async with self._moment() as connection:
+                rows = await connection.fetch(
+                    load("list"),
+                    None if wanted.states is None else list(wanted.states),
+                    wanted.gateway,
+                    wanted.product,
+                    wanted.source,
+                    wanted.since,
+                    wanted.until,
+                    last,
+                    size,
+                )
+                page = await _seen(connection, rows)
+            if page:
+                yield page
+                last = page[-1].order.id
+            if len(page) < size:
+                return
+            left = None if left is None else left - len(page)
+
+    @asynccontextmanager
+    async def _moment(self) -> "AsyncIterator[_Connection]":
+        """A connection on which everything that is read is of the same moment."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    _Connection = PoolConnectionProxy[asyncpg.Record]
+
+
+async def _seen(connection: "_Connection", rows: "list[asyncpg.Record]") -> list[Seen]:
+    alarms = await connection.fetch(load("alarms"), [row["id"] for row in rows])
+    due = {row["order_id"]: row["due_at"] for row in alarms}
+    stored = [from_record(row) for row in rows]
+    return [Seen(each.order, each.created_at, each.updated_at, due.get(each.order.id)) for each in stored]
