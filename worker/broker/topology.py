@@ -1,0 +1,214 @@
+"""Which exchanges, queues and bindings there are: as data, created by `worker migrate`, compared by everybody else."""
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiormq import Channel
+
+from worker.broker.connection import BrokerRefusedError, Link, ask, close_channel
+from worker.core.order import ACCOUNT_FIELDS
+
+FORBIDDEN = 403
+PRODUCTS = tuple(ACCOUNT_FIELDS)
+
+
+class TopologyError(Exception):
+    """Something exists otherwise than it has to; `problems` has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable topic exchange."""
+
+    name: str
+    arguments: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable quorum queue, and the one key by which an exchange fills it."""
+
+    name: str
+    exchange: str
+    key: str
+    arguments: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that is called `<prefix>…`. What is tunable (limits, lengths) is left to policies."""
+
+    prefix: str
+    products: tuple[str, ...] = PRODUCTS
+
+    @property
+    def main(self) -> str:
+        """The exchange of what others send to the worker."""
+        return self.prefix
+
+    @property
+    def events(self) -> str:
+        """The exchange of what the worker tells others."""
+        return f"{self.prefix}.events"
+
+    @property
+    def dead(self) -> str:
+        """The exchange, and the queue, of what could not be processed."""
+        return f"{self.prefix}.dead"
+
+    @property
+    def callbacks(self) -> str:
+        """The queue of relayed callbacks."""
+        return f"{self.prefix}.callbacks"
+
+    @property
+    def commands(self) -> str:
+        """The queue of commands."""
+        return f"{self.prefix}.commands"
+
+    def submit(self, product: str) -> str:
+        """Return the queue of a product's orders."""
+        return f"{self.prefix}.submit.{product}"
+
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The exchanges; each comes after those that it names."""
+        return (
+            Exchange(self.dead, {}),
+            Exchange(self.events, {}),
+            Exchange(self.main, {"alternate-exchange": self.dead}),
+        )
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """The queues, the dead letters' first: nothing may die before they have a place."""
+        quorum = {"x-queue-type": "quorum"}
+        safe = quorum | {
+            "x-dead-letter-exchange": self.dead,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        return (
+            Queue(self.dead, self.dead, "#", quorum),
+            Queue(self.callbacks, self.main, "callback.#", safe),
+            Queue(self.commands, self.main, "command.#", safe),
+            *(Queue(self.submit(name), self.main, f"submit.{name}", safe) for name in self.products),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One exchange or queue, and how to ask for it."""
+
+    title: str
+    look: Callable[[Channel], Coroutine[Any, Any, Any]]  # passive: fails when it is missing
+    make: Callable[[Channel], Coroutine[Any, Any, Any]]  # fails when it exists otherwise
+    bind: Callable[[Channel], Coroutine[Any, Any, Any]] | None = None
+
+
+async def declare(url: str, topology: Topology) -> None:
+    """Create what is missing. Nothing is ever changed or deleted; to do it again, or twice at once, is harmless.
+
+    Raises:
+        TopologyError: something exists otherwise; all the rest was created.
+        BrokerLostError: the broker is away.
+    """
+    link = await Link.connect(url, "worker migrate")
+    try:
+        problems = [problem for item in _items(topology) if (problem := await _make(link, item))]
+    finally:
+        await link.close()
+    if problems:
+        raise TopologyError(problems)
+
+
+async def check(url: str, topology: Topology) -> list[str]:
+    """Return a line for each exchange and queue that is missing or different, saying what to do; change nothing.
+
+    Bindings cannot be asked for; `worker migrate` makes sure of them.
+
+    Raises:
+        BrokerLostError: the broker is away.
+    """
+    link = await Link.connect(url, "worker check")
+    try:
+        return [problem for item in _items(topology) if (problem := await _check(link, item))]
+    finally:
+        await link.close()
+
+
+def _items(topology: Topology) -> Iterator[_Item]:
+    for exchange in topology.exchanges:
+        yield _exchange(exchange)
+    for queue in topology.queues:
+        yield _queue(queue)
+
+
+def _exchange(it: Exchange) -> _Item:
+    return _Item(
+        f"exchange `{it.name}`",
+        lambda channel: channel.exchange_declare(it.name, passive=True),
+        lambda channel: channel.exchange_declare(
+            it.name, exchange_type="topic", durable=True, arguments=dict(it.arguments)
+        ),
+    )
+
+
+def _queue(it: Queue) -> _Item:
+    return _Item(
+        f"queue `{it.name}`",
+        lambda channel: channel.queue_declare(it.name, passive=True),
+        lambda channel: channel.queue_declare(it.name, durable=True, arguments=dict(it.arguments)),
+        lambda channel: channel.queue_bind(it.name, it.exchange, it.key),
+    )
+
+
+async def _make(link: Link, item: _Item) -> str | None:
+    refusal = await _refusal(link, item.make, item.title)
+    if refusal is None and item.bind is not None:
+        refusal = await _refusal(link, item.bind, f"binding of {item.title}")
+    return None if refusal is None else _problem(item.title, refusal)
+
+
+async def _check(link: Link, item: _Item) -> str | None:
+    """A passive declare tells nothing of arguments; an active one does, and creates nothing where it exists."""
+    if (refusal := await _refusal(link, item.look, item.title)) is not None:
+        return _problem(item.title, refusal)
+    refusal = await _refusal(link, item.make, item.title)
+    if refusal is None or refusal.code == FORBIDDEN:  # a worker need not be allowed to configure anything
+        return None
+    return _problem(item.title, refusal)
+
+
+async def _refusal(
+    link: Link, call: Callable[[Channel], Coroutine[Any, Any, Any]], what: str
+) -> BrokerRefusedError | None:
+    """Ask on a channel of its own, which a refusal ends."""
+    channel = await link.channel()
+    try:
+        await ask(call(channel), what)
+    except BrokerRefusedError as error:
+        return error
+    finally:
+        await close_channel(channel)
+    return None
+
+
+def _problem(title: str, refusal: BrokerRefusedError) -> str:
+    match refusal.code:
+        case 404:
+            return f"{title} is missing: run `worker migrate --broker`"
+        case 406:
+            return (
+                f"{title} exists with other properties ({refusal.words}): nothing is deleted for you; once it is "
+                "empty and unused, delete it and run `worker migrate --broker`, or choose another `[amqp] prefix`"
+            )
+        case 403:
+            return f"{title} may not be looked at ({refusal.words}): give the user the `configure` permission on it"
+        case _:
+            return f"{title}: {refusal.words}"
