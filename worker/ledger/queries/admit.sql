@@ -1,5 +1,5 @@
 -- Inserts new orders with their alarm, journal line and event; an order_no that exists, or that is a later attempt's
--- number, is left out. Answers the new ones.
+-- number, is left out, and one that could become such a number is taken. Answers the new ones.
 WITH input AS MATERIALIZED (
     SELECT *
       FROM unnest(
@@ -23,11 +23,15 @@ WITH input AS MATERIALIZED (
     RETURNING id, order_no
 ), alarm AS (
     INSERT INTO alarms (order_id, gateway, product, task, due_at, expires_at)
-    SELECT f.id, i.gateway, i.product, i.task, now() + make_interval(secs => i.due_in), i.expires_at
+    SELECT f.id, i.gateway, i.product, i.task, now() + make_interval(secs => i.due_in),
+           CASE WHEN i.task = 'submit' THEN i.expires_at END
       FROM fresh f JOIN input i USING (order_no)
 ), line AS (
     INSERT INTO journal (order_id, version, to_state, cause, attempt)
     SELECT f.id, 1, i.state, 'admitted', 1 FROM fresh f JOIN input i USING (order_no)
+), numbered AS (
+    INSERT INTO attempts (reference, order_id, attempt, gateway)
+    SELECT f.order_no, f.id, 1, i.gateway FROM fresh f JOIN input i USING (order_no) WHERE is_later_number(f.order_no)
 ), told AS (
     INSERT INTO outbox (message_id, key, body, correlation_id, held_until)
     SELECT i.order_no || ':1', i.event_key, i.event_body, i.correlation_id, now() + interval '10 seconds'

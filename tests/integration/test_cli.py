@@ -1,0 +1,297 @@
+"""The commands against real services, as processes of their own: what they do, say and exit with."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from support import amqp
+
+from schemas.documents import documents, model_of
+from worker.ledger import reading
+from worker.ledger.reading import Reader, Wanted
+
+PROGRAM = [sys.executable, "-m", "worker"]
+ROOT = Path(__file__).parents[2]
+
+
+class Cli:
+    """Runs the program with settings of its own."""
+
+    def __init__(self, directory: Path, amqp_url: str, prefix: str, dsn: str) -> None:
+        self.amqp_url, self.prefix = amqp_url, prefix
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
+        self.environment |= {"WORKER_AMQP__URL": amqp_url, "WORKER_DATABASE__DSN": dsn, "PYTHONPATH": str(ROOT)}
+        self.directory = directory
+        self.configure("http://127.0.0.1:1")
+
+    def configure(self, sandbox: str) -> None:
+        """Write the settings: one gateway, at a sandbox."""
+        (self.directory / "worker.toml").write_text(f"""
+[amqp]
+prefix = "{self.prefix}"
+[ops]
+listen = ""
+[gateways.wikeyun]
+adapter = "wikeyun"
+base_url = "{sandbox}/wikeyun"
+notify_url = "https://relay.example.com/callbacks/wikeyun"
+store_id = "1001"
+app_key = "2002"
+app_secret = "sandbox-secret"
+client_ip = "127.0.0.1"
+query_after_seconds = [0.2]
+""")
+
+    def start(self, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
+        """Start a command, with further environment variables."""
+        return subprocess.Popen(
+            [*PROGRAM, *arguments],
+            cwd=self.directory,
+            env={**self.environment, **changes},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, given: str = "", **changes: str) -> tuple[int, list[str], list[str]]:
+        """Run a command to its end; return exit code and the lines of both outputs."""
+        with self.start(*arguments, **changes) as process:
+            out, err = process.communicate(given, timeout=30)
+        assert "Traceback" not in err
+        return process.returncode, out.splitlines(), err.splitlines()
+
+
+@pytest.fixture
+def cli(tmp_path: Path, amqp_url: str, amqp_prefix: str, database_dsn: str) -> Cli:
+    """The program, with a database and a prefix that are empty."""
+    return Cli(tmp_path, amqp_url, amqp_prefix, database_dsn)
+
+
+@contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """End a process at last, should the test not have done so."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def order(number: str, **changes: object) -> str:
+    target = {"mobile": "13800138000"}
+    return json.dumps(
+        {"order_no": number, "source": "shop", "product": "mobile", "amount_fen": 10000, "target": target} | changes
+    )
+
+
+def until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.1)
+
+
+def test_migrations_that_race_all_succeed(cli: Cli) -> None:
+    processes = [cli.start("migrate") for _ in range(3)]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert all("broker: 3 exchanges, 10 queues" in out for out, _ in outputs)
+    assert cli("migrate", "--database") == (0, ["database: already at schema 0001"], [])
+    code, out, _ = cli("migrate", "--broker")
+    assert (code, len(out)) == (0, 1)
+
+
+def test_the_sql_for_a_dba_needs_nothing(tmp_path: Path, database_dsn: str) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "migrate", "--sql"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CREATE TABLE orders" in done.stdout
+    assert "INSERT INTO transitions" in done.stdout
+
+
+def test_a_database_or_queue_that_refuses_is_told_in_a_line(cli: Cli) -> None:
+    wrong = cli.environment["WORKER_DATABASE__DSN"].rpartition("/")[0] + "/nowhere"
+    code, out, err = cli("migrate", WORKER_DATABASE__DSN=wrong)
+    assert (code, out) == (1, [])
+    assert err == ['database: database "nowhere" does not exist (SQLSTATE 3D000)']
+    amqp.quorum(cli.amqp_url, f"{cli.prefix}.callbacks")
+    code, out, err = cli("migrate", "--broker")
+    assert (code, out, len(err)) == (1, [], 1)
+    assert f"queue `{cli.prefix}.callbacks` exists with other properties" in err[0]
+
+
+def test_orders_of_a_schema_that_is_not_there(cli: Cli) -> None:
+    code, out, err = cli("orders", "list", "--json")
+    assert (code, out) == (1, [])
+    assert err == ["the database's schema is at nothing, expected 0001: run `worker migrate`"]
+
+
+def test_submit_publishes_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "orders.jsonl").write_text(f"{order('T1')}\n")
+    code, out, err = cli("submit", "orders.jsonl")
+    assert (code, out, err[-1]) == (1, [], "nothing was published")
+    assert f"broker: exchange `{cli.prefix}` is missing: run `worker migrate --broker`" in err
+    assert cli("migrate", "--broker")[0] == 0
+    assert cli("submit", "--json", "orders.jsonl", "-", given=f"{order('T2')}\n{order('T3')}") == (
+        0,
+        ['{"published":3}'],
+        [],
+    )
+    got = amqp.take(cli.amqp_url, f"{cli.prefix}.submit.mobile")
+    assert [json.loads(body)["order_no"] for _, _, body in got] == ["T1", "T2", "T3"]
+    properties = [each for _, each, _ in got]
+    assert {each.delivery_mode for each in properties} == {2}
+    assert {(each.type, each.content_type) for each in properties} == {("order.submit", "application/json")}
+    assert len({each.message_id for each in properties}) == 3
+    assert {method.exchange for method, _, _ in got} == {cli.prefix}
+    code, out, err = cli("submit", given=f"{order('T4')}\n{order('T5', amount_fen=0)}\n")
+    assert (code, out) == (1, [])
+    assert err == ["stdin:2: amount_fen: expected more than 0", "nothing was published"]
+    assert amqp.depth(cli.amqp_url, f"{cli.prefix}.submit.mobile") == 0
+
+
+def test_an_order_s_whole_way(cli: Cli) -> None:
+    with ended(cli.start("sandbox", "--port", "0", "--settle-after", "0.1")) as sandbox:
+        assert sandbox.stdout is not None
+        url = sandbox.stdout.readline().strip()
+        with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=5):
+            pass  # it listens when it says where
+        cli.configure(url)
+        assert cli("migrate")[0] == 0
+        code, out, err = cli("check")
+        assert (code, err) == (0, [])
+        assert [each.split()[:2] for each in out] == [
+            ["ok", "configuration"],
+            ["ok", "database"],
+            ["ok", "database.schema"],
+            ["ok", "database.durability"],
+            ["ok", "database.clock"],
+            ["ok", "broker"],
+            ["ok", "gateways.wikeyun"],
+        ]
+        numbers = [f"T{n}-{secrets.token_hex(4)}" for n in range(5)]
+        assert cli("submit", given="\n".join(map(order, numbers)))[:2] == (0, ["published 5 orders"])
+        with ended(cli.start("run", "--products", "mobile")) as worker:
+            until(lambda: len(cli("orders", "list", "--json", "--state", "succeeded")[1]) == 5)
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(15) == 0
+        _orders_are_told(cli, numbers)
+        _gateways_are_checked(cli, sandbox)
+
+
+def _orders_are_told(cli: Cli, numbers: list[str]) -> None:
+    code, out, err = cli("orders", "show", numbers[0], "--json")
+    assert (code, len(out), err) == (0, 1, [])
+    shown = model_of("orders.show").validate_json(out[0])
+    assert [step["to"] for step in json.loads(out[0])["journal"]][-1] == "succeeded"
+    code, out, _ = cli("orders", "list", "--json", "--limit", "0")
+    assert (code, len(out)) == (0, 5)
+    newest, listed = out, [model_of("orders.list").validate_json(each) for each in out]
+    assert shown.model_dump(exclude={"journal"}) in [each.model_dump() for each in listed]
+    code, out, _ = cli("orders", "show", numbers[0])
+    assert code == 0
+    assert "account   138****8000" in out
+    assert not any("13800138000" in each for each in out)
+    assert cli("orders", "show", "nobody")[::2] == (1, ["nobody: there is no such order"])
+    several = ["--state", "failed", "--state", "succeeded", "--gateway", "wikeyun", "--product", "mobile"]
+    assert len(cli("orders", "list", "--json", *several, "--source", "shop", "--since", "1h")[1]) == 5
+    assert cli("orders", "list", "--json", "--until", "1h") == (0, [], [])
+    code, out, err = cli("orders", "list", "--limit", "2")
+    assert (code, out[0].split()[:3]) == (0, ["order", "created", "state"])
+    assert [each.split()[0] for each in out[1:]] == [json.loads(line)["order_no"] for line in newest[:2]]
+    assert err == ["the newest 2; --limit 0 lists all"]
+
+
+def _gateways_are_checked(cli: Cli, sandbox: "subprocess.Popen[str]") -> None:
+    sandbox.send_signal(signal.SIGTERM)
+    assert sandbox.wait(10) == 0
+    code, out, err = cli("check", "--json")
+    assert (code, err) == (1, [])
+    failed = [each for each in map(json.loads, out) if each["status"] == "failed"]
+    assert [each["check"] for each in failed] == ["gateways.wikeyun"]
+
+
+async def test_pages_join_without_gap_or_repetition(
+    cli: Cli, amqp_url: str, database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAGE", 2)
+    assert cli("migrate")[0] == 0
+    numbers = [f"P{n}" for n in range(5)]
+    assert cli("submit", given="\n".join(map(order, numbers)))[0] == 0
+    with ended(cli.start("run")) as worker:  # nothing answers at the gateway, so they stay queued
+        until(lambda: len(cli("orders", "list", "--json")[1]) == 5)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(15) == 0
+    async with Reader.connect(database_dsn) as ledger:
+        for limit, sizes in ((None, [2, 2, 1]), (3, [2, 1]), (4, [2, 2]), (5, [2, 2, 1]), (1, [1])):
+            pages = [[seen.order for seen in page] async for page in ledger.pages(Wanted(), limit)]
+            assert [len(page) for page in pages] == sizes
+            ids = [each.id for page in pages for each in page]
+            assert ids == sorted(set(ids), reverse=True)
+        (page,) = [page async for page in ledger.pages(Wanted(states=["queued"]), 1)]
+        assert page[0].view()["due_at"] is not None
+        for none in (Wanted(gateway="nobody"), Wanted(product="oil"), Wanted(source="default"), Wanted(states=[])):
+            assert [page async for page in ledger.pages(none)] == []
+
+
+def test_run_names_a_port_that_is_taken(cli: Cli) -> None:
+    with ended(cli.start("sandbox", "--port", "0")) as sandbox:
+        assert sandbox.stdout is not None
+        listen = sandbox.stdout.readline().strip().removeprefix("http://")
+        code, _, err = cli("run", WORKER_OPS__LISTEN=listen)
+        assert code == 2
+        assert err == [f"ops.listen: expected an address that is free; {listen}: Address already in use"]
+        host, _, port = listen.rpartition(":")
+        code, out, err = cli("sandbox", "--host", host, "--port", port)
+        assert (code, out, len(err)) == (1, [], 1)
+        assert err[0].startswith(f"--host {host} --port {port}: ")
+
+
+def test_ctrl_c_is_quiet(cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "slow.jsonl")
+    with ended(cli.start("submit", "slow.jsonl")) as process, (tmp_path / "slow.jsonl").open("w"):
+        process.send_signal(signal.SIGINT)  # it has opened the file, and waits for its lines
+        out, err = process.communicate(timeout=10)
+        assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_a_reader_that_leaves_is_no_error_worth_words(cli: Cli) -> None:
+    assert cli("migrate", "--database")[0] == 0
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+    with subprocess.Popen(
+        [*PROGRAM, "orders", "list", "--json"],
+        cwd=cli.directory,
+        env=cli.environment,
+        stdout=writing_end,
+        stderr=subprocess.PIPE,
+    ) as process:
+        os.close(writing_end)
+        _, err = process.communicate(timeout=20)
+    assert err == b""
+
+
+def test_schemas_are_written(cli: Cli, tmp_path: Path) -> None:
+    code, out, err = cli("schemas", "--output", "made")
+    assert (code, err) == (0, [])
+    assert {Path(each) for each in out} == {Path("made", name) for name in documents()}
+    (tmp_path / "file").write_text("")
+    code, out, err = cli("schemas", "--output", "file")
+    assert (code, out, len(err)) == (1, [], 1)
