@@ -11,7 +11,7 @@ from worker.broker.connection import BrokerLostError
 from worker.broker.consumer import Consumer, ConsumerOptions
 from worker.broker.message import Delivery
 from worker.broker.publisher import Publisher
-from worker.broker.settlement import Settled
+from worker.broker.settlement import AWAY, Settled
 from worker.broker.topology import Topology, check
 from worker.flows.callbacks import Callbacks
 from worker.flows.events import EventPublisher, Renderer
@@ -119,9 +119,13 @@ class Worker:
         callbacks = Callbacks(ledger, self._gateways, scheduler)
 
         async def handle(delivery: Delivery) -> Settled:
-            if delivery.queue == self._topology.callbacks:
-                return await callbacks.handle(delivery)
-            return await intake.handle(delivery)
+            flow = callbacks if delivery.queue == self._topology.callbacks else intake
+            try:
+                return await flow.handle(delivery)
+            except Exception as error:
+                if is_away(error):
+                    return AWAY
+                raise
 
         products = self._products or self._topology.products
         consumer = Consumer(
@@ -131,6 +135,7 @@ class Worker:
             publish=self._publisher.publish,
             dead_exchange=self._topology.dead,
             on_stuck=self._fail,
+            gate=ledger.answers,
             options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
         )
         await ledger.start()

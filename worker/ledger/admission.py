@@ -85,7 +85,7 @@ class Admissions:
                 if entry.event is not None:
                     told.append(replace(entry.event, id=row["outbox_id"]))
             else:
-                admissions.append(_judge_twin(entry, firsts[order_no], repeats))
+                admissions.append(_judge_twin(entry, firsts[order_no], row["id"], repeats))
         if repeats:
             columns = zip(*((e.message_id, e.key, e.body, clean(e.correlation_id)) for e in repeats), strict=True)
             told += [to_event(row) for row in await self._fetch("republish", *columns)]
@@ -109,10 +109,11 @@ class Admissions:
         return Admitted(Admission.DUPLICATE, stored.order)
 
 
-def _judge_twin(entry: Entry, first: Entry, repeats: list[OutboxEvent]) -> Admitted:
+def _judge_twin(entry: Entry, first: Entry, key: int, repeats: list[OutboxEvent]) -> Admitted:
     """Judge a second message with an order_no of the same batch, whose first one was new."""
+    order = first.decision.order.changed({"id": key})
     if entry.digest != first.digest:
-        return Admitted(Admission.CONFLICT, first.decision.order)
+        return Admitted(Admission.CONFLICT, order)
     if first.event is not None:
         repeats.append(replace(first.event, correlation_id=entry.correlation_id))
-    return Admitted(Admission.DUPLICATE, first.decision.order)
+    return Admitted(Admission.DUPLICATE, order)

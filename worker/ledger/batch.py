@@ -1,14 +1,13 @@
 """Group commit: calls of one order at a time go in, batches reach the database.
 
-A batch is whatever came since the previous flush began, at least `pace` seconds ago: an idle worker
-adds no delay, a busy one commits hundreds of orders at once.
+A batch is whatever came since the previous flush began. The larger that one was, the longer the next
+may gather, up to `pace` seconds: an idle worker adds no delay, a busy one commits hundreds at once.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-import asyncpg
 import structlog
 
 from worker.ledger.connection import is_away
@@ -19,6 +18,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LONGEST_BACKOFF = 2.0
+BUSY = 64
+"""From so many items on, the next batch gathers for the whole pace."""
 
 
 class Batcher(Generic[Item, Result]):
@@ -35,7 +36,7 @@ class Batcher(Generic[Item, Result]):
         *,
         name: str,
         limit: int = 500,
-        pace: float = 0.004,
+        pace: float = 0.02,
     ) -> None:
         self._flush = flush
         self._name = name
@@ -44,6 +45,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._some = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to flush; needs a running loop."""
@@ -51,6 +53,7 @@ class Batcher(Generic[Item, Result]):
 
     async def stop(self) -> None:
         """Flush nothing more; calls that still wait are cancelled, and what they meant is unknown."""
+        self._stopped = True
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.gather(self._runner, return_exceptions=True)
@@ -63,7 +66,10 @@ class Batcher(Generic[Item, Result]):
 
         Raises:
             asyncpg.PostgresError: the database refuses this very item.
+            asyncio.CancelledError: the batcher was stopped; whether the item was written is unknown.
         """
+        if self._stopped:
+            raise asyncio.CancelledError
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._some.set()
@@ -77,8 +83,9 @@ class Batcher(Generic[Item, Result]):
             early = earliest - loop.time()
             if early > 0 and len(self._waiting) < self._limit:
                 await asyncio.sleep(early)
-            earliest = loop.time() + self._pace
+            began = loop.time()
             batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            earliest = began + self._pace * min(1.0, len(batch) / BUSY)
             if not self._waiting:
                 self._some.clear()
             try:
@@ -93,22 +100,23 @@ class Batcher(Generic[Item, Result]):
         while True:
             try:
                 results = await self._flush([item for item, _ in batch])
+                settled = list(zip(batch, results, strict=True))
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
                 if is_away(error):
                     log.warning("database_away", batch=self._name, orders=len(batch), error=type(error).__name__)
                     await asyncio.sleep(backoff)
                     backoff = min(backoff * 2, LONGEST_BACKOFF)
                     continue
-                if len(batch) > 1 and isinstance(error, asyncpg.PostgresError | asyncpg.DataError | ValueError):
+                if len(batch) > 1:
                     middle = len(batch) // 2
                     await self._settle(batch[:middle])
                     await self._settle(batch[middle:])
                     return
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
+                _, future = batch[0]
+                if not future.done():
+                    future.set_exception(error)
                 return
-            for (_, future), result in zip(batch, results, strict=True):
+            for (_, future), result in settled:
                 if not future.done():
                     future.set_result(result)
             return

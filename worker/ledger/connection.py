@@ -10,8 +10,9 @@ from worker.ledger.queries import load
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-_AWAY_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-"""SQLSTATE classes that say nothing about the statement: connection, rollback, resources, locks, shutdown, system."""
+_AWAY_CLASSES = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
+"""SQLSTATE classes that say nothing about the statement: connection, transaction (a standby is read-only), password,
+database, rollback, resources, locks, shutdown, system."""
 
 SCHEMA = "0001"
 """The migration that this code is written for."""
@@ -37,6 +38,8 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.DataError | asyncpg.InterfaceError):
         # a parameter that cannot be encoded is the caller's; every other interface error is a connection's
         return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
+    if isinstance(error, asyncpg.InternalClientError):
+        return True  # a reply that made no sense, or no host that takes writes
     return isinstance(error, OSError | TimeoutError | asyncio.IncompleteReadError)
 
 

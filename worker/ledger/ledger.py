@@ -5,23 +5,25 @@ compare-and-set: decided on the row as it was read, written only if nobody has w
 read and decided again. So no lock is held while Python thinks, and a statement may run twice.
 """
 
-import secrets
+import asyncio
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import asyncpg
 
 from worker.core.machine import Decision, Ignored, Moment, admit, decide
 from worker.core.order import Fact, Order, Task, candidates
 from worker.core.policy import Policy
 from worker.ledger.admission import Admissions, Admitted, Entry, Render
 from worker.ledger.batch import Batcher
-from worker.ledger.connection import Pool
+from worker.ledger.connection import Pool, is_away
 from worker.ledger.queries import load
 from worker.ledger.rows import OutboxEvent, Stored, event_values, from_record, step_values, to_event
 
-if TYPE_CHECKING:
-    import asyncpg
+ANSWER_SECONDS = 3.0
 
 MakeFact = Callable[[Order], Fact | None]
 """Makes a fact about the order as it is in the ledger now; None: it has nothing to say about it."""
@@ -54,6 +56,7 @@ class Ledger:
         self._tell = tell
         self._chance = chance
         self._offset = timedelta()
+        self._tokens = random.SystemRandom().getrandbits(62)
         self._admit = Batcher(Admissions(self._fetch, render, tell).flush, name="admit")
         self._step = Batcher(self._flush_steps, name="step")
         self._find = Batcher(self._flush_finds, name="find")
@@ -76,6 +79,17 @@ class Ledger:
         after = datetime.now(UTC)
         self._offset = theirs - (before + (after - before) / 2)
 
+    async def answers(self) -> bool:
+        """Return whether the database answers at once."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._pool.fetchval(load("clock"))
+        except Exception as error:
+            if not is_away(error):
+                raise
+            return False
+        return True
+
     @property
     def skew(self) -> timedelta:
         """How far the database's clock is ahead of this machine's."""
@@ -96,7 +110,7 @@ class Ledger:
         now = self.now()
         decision = admit(order, self._moment(order.gateway, now), sending=sending)
         event = self._render(decision.order, "accepted", now)
-        return await self._admit(Entry(decision, digest, secrets.randbits(62), event, order.correlation_id))
+        return await self._admit(Entry(decision, digest, self._token(), event, order.correlation_id))
 
     async def apply(self, order: Order, fact: Fact | MakeFact) -> Decision | Ignored:
         """Let the machine decide what a fact makes of the order as it is now, and write it.
@@ -113,13 +127,28 @@ class Ledger:
             if made is not None:
                 now = self.now()
                 decision = decide(current, made, self._moment(current.gateway, now))
-                if isinstance(decision, Decision):
-                    event = self._render(decision.order, decision.tell, now) if decision.tell else None
-                    if await self._step(_Step(decision, secrets.randbits(62), event)):
-                        return decision
+                if isinstance(decision, Decision) and (written := await self._write(decision, now)):
+                    return written
             if isinstance(decision, Ignored) and not remembered:
                 return decision
             current, remembered = await self._reread(order), False
+
+    async def _write(self, decision: Decision, now: datetime) -> Decision | None:
+        """Write a decision; None: somebody else has written the order since it was read."""
+        event = self._render(decision.order, decision.tell, now) if decision.tell else None
+        while True:
+            try:
+                written = await self._step(_Step(decision, self._token(), event))
+            except asyncpg.UniqueViolationError:
+                if not decision.new_attempt:
+                    raise
+                # the number is another order's own ("T1R2"): it is passed over, never used twice
+                number = {"attempt": decision.order.attempt + 1}
+                decision = replace(
+                    decision, order=decision.order.changed(number), changes={**decision.changes, **number}
+                )
+            else:
+                return decision if written else None
 
     def would_move(self, order: Order, fact: Fact) -> bool:
         """Return whether a fact, were it true, would take the order to another state."""
@@ -176,6 +205,11 @@ class Ledger:
         return await self._pool.fetch(load(name), *values)
 
     # --- flushing --------------------------------------------------------------------------------
+
+    def _token(self) -> int:
+        """Return a number that no other write of any worker has; see `Entry.token`."""
+        self._tokens = (self._tokens + 1) % 2**62
+        return self._tokens
 
     def _moment(self, gateway: str, now: datetime) -> Moment:
         return Moment(now, self._policies.get(gateway) or Policy(), self._chance())

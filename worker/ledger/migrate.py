@@ -5,7 +5,6 @@ from importlib import resources
 
 from alembic import command, op
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -24,7 +23,7 @@ def run_folder(name: str) -> None:
     """Execute every SQL file of one migration's folder, by name; called by the revisions."""
     folder = _FILES.joinpath(name)
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        op.execute(text(file.read_text(encoding="utf-8")))
+        op.execute(text(file.read_text(encoding="utf-8").rstrip().removesuffix(";")))
 
 
 async def migrate(dsn: str) -> list[str]:
@@ -60,13 +59,11 @@ def head() -> str:
 
 
 def _upgrade(connection: Connection) -> list[str]:
-    before = _revision(connection)
-    connection.rollback()
     config = _config()
-    config.attributes["connection"] = connection
+    applied: list[str] = []
+    config.attributes.update(connection=connection, applied=applied)
     command.upgrade(config, "head")
     connection.commit()
-    after = _revision(connection)
     connection.execute(
         text(load("add_transition")),
         [
@@ -76,11 +73,7 @@ def _upgrade(connection: Connection) -> list[str]:
     )
     connection.execute(text(load("ensure_months")), {"ahead": MONTHS_AHEAD})
     connection.commit()
-    return [] if before == after or after is None else [after]
-
-
-def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table": "schema_version"}).get_current_revision()
+    return applied
 
 
 def _config(buffer: io.StringIO | None = None) -> Config:

@@ -11,6 +11,9 @@ import orjson
 from worker.core.machine import Decision
 from worker.core.order import TASKS, Event, Order, Reason, ReviewKind, State
 
+_DEEPEST = 50
+_HUGE = 2**63
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxEvent:
@@ -46,8 +49,21 @@ def json_text(value: Any) -> str | None:
     try:
         text = orjson.dumps(value, default=dict).decode()
     except TypeError:
-        text = orjson.dumps(repr(value).encode("utf-8", "replace").decode()).decode()
+        text = orjson.dumps(_plain(value, _DEEPEST)).decode()
     return text.replace("\\u0000", "\\ufffd") if "\\u0000" in text else text
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return `value` in the same shape, with what JSON has no word for told as text."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping) and depth:
+        return {clean(str(key)): _plain(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple) and depth:
+        return [_plain(item, depth - 1) for item in value]
+    if value is None or isinstance(value, bool | float | datetime) or (isinstance(value, int) and abs(value) < _HUGE):
+        return value
+    return clean(repr(value)) if depth else "\u2026"
 
 
 def clean(text: str | None) -> str | None:
@@ -131,7 +147,7 @@ def step_values(decision: Decision, token: int) -> tuple[Any, ...]:
         json_text(_columns(decision.changes)),
         decision.before.value if decision.before else None,
         decision.event.value if decision.journal else None,
-        fact.attempt if decision.event in _ABOUT_OTHERS else order.attempt - decision.new_attempt,
+        order.attempt - decision.new_attempt if decision.event in _ABOUT_THE_ORDER else fact.attempt,
         clean(fact.code),
         clean(fact.message),
         json_text(fact.evidence) if fact.evidence else None,
@@ -157,4 +173,14 @@ def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-_ABOUT_OTHERS = frozenset({Event.GHOST, Event.OLD_NEWS})
+_ABOUT_THE_ORDER = frozenset(
+    {
+        Event.TAKEN,
+        Event.EXPIRED,
+        Event.CANCEL_REQUESTED,
+        Event.RESOLVED_SUCCEEDED,
+        Event.RESOLVED_FAILED,
+        Event.RESUBMITTED,
+    }
+)
+"""Their facts name no attempt."""

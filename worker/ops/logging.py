@@ -72,6 +72,8 @@ def configure(level: str, stream: TextIO) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Bridge()], level=max(number, logging.WARNING), force=True)
+    # aiormq logs a traceback for every lost connection; the broker room says it in one line
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
 
 

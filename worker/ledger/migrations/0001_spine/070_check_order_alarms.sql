@@ -5,11 +5,7 @@ DECLARE
 BEGIN
     SELECT n.order_no INTO wrong
       FROM written n LEFT JOIN alarms a ON a.order_id = n.id
-     WHERE a.task IS DISTINCT FROM CASE
-            WHEN n.state = 'queued' THEN 'submit'
-            WHEN n.state = 'submitting' THEN 'lease'
-            WHEN n.state IN ('unknown', 'pending', 'awaiting_payment') THEN 'query'
-        END
+     WHERE a.task IS DISTINCT FROM task_of(n.state) OR a.gateway <> n.gateway
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'order %: its alarm does not fit its state', wrong USING ERRCODE = 'check_violation';

@@ -1,4 +1,5 @@
--- Refuses a change that is not one step of the journal, an end without evidence, and any change of what was asked for.
+-- Refuses a change that is not one step of the journal, an end without evidence, a number that is not the order's, and
+-- money that moves without a step.
 CREATE FUNCTION check_order_steps() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     wrong text;
@@ -6,15 +7,24 @@ BEGIN
     SELECT n.order_no INTO wrong
       FROM written n JOIN before b ON b.id = n.id
      WHERE n.revision <> b.revision + 1
-        OR n.order_no <> b.order_no OR n.amount_fen <> b.amount_fen OR n.digest <> b.digest
         OR n.version NOT IN (b.version, b.version + 1)
-        OR (n.version = b.version AND (n.state <> b.state OR n.attempt <> b.attempt))
+        OR n.sending < b.sending
+        OR (n.version = b.version AND (
+            (n.state, n.attempt, n.sending, n.arrived_fen, n.cost_fen, n.delivered, n.sent_at)
+            IS DISTINCT FROM
+            (b.state, b.attempt, b.sending, b.arrived_fen, b.cost_fen, b.delivered, b.sent_at)
+        ))
+        OR (n.attempt = b.attempt AND n.gateway <> b.gateway)
+        OR (n.attempt <> b.attempt AND (n.attempt < b.attempt OR NOT EXISTS (
+            SELECT FROM attempts a
+             WHERE a.reference = n.order_no || 'R' || n.attempt AND a.order_id = n.id AND a.attempt = n.attempt
+        )))
         OR (n.version > b.version AND NOT EXISTS (
             SELECT FROM journal j
              WHERE j.order_id = n.id AND j.version = n.version AND j.at = now()
                AND j.from_state = b.state AND j.to_state = n.state
                AND (
-                    j.evidence IS NOT NULL
+                    coalesce(j.evidence, 'null') NOT IN ('null', '{}', '[]', '""')
                     OR n.state NOT IN ('succeeded', 'partial', 'failed', 'cancelled', 'refunded')
                )
         ))
