@@ -492,3 +492,19 @@ async def test_a_broker_that_restarts_is_consumed_again(amqp_prefix: str) -> Non
         await consumer.stop()
     finally:
         await asyncio.to_thread(node.__exit__)
+
+
+async def test_a_fault_of_the_acker_ends_the_process_and_is_not_repaired_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each repair would deliver something and so look healthy, while nothing is ever acknowledged."""
+
+    def fail(*_: object, **__: object) -> list[object]:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("worker.broker.frontier.Frontier.take", fail)
+    stuck: list[str] = []
+    await bench.consume(Handling(), on_stuck=stuck.append)
+    bench.put(b"one")
+    await amqp.until(lambda: bool(stuck))
+    assert "ValueError" in stuck[0]

@@ -115,7 +115,7 @@ class Subscription:
         self._channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
         await ask(self._channel.basic_qos(prefetch_count=self._prefetch), "qos")
         self._acker = asyncio.create_task(self._acknowledge(), name=f"acker {self._queue}")
-        self._acker.add_done_callback(lambda _: self._end("the acker ended"))
+        self._acker.add_done_callback(self._on_acker_ended)
         answer = await ask(self._channel.basic_consume(self._queue, self._on_message), f"consume {self._queue}")
         self._tag = answer.consumer_tag or ""
 
@@ -175,6 +175,12 @@ class Subscription:
         async with self._acker_turn:
             for ack in self._frontier.take(self._loop.time(), flush=flush):
                 await ask(self._channel.basic_ack(ack.tag, multiple=ack.multiple), "ack", ANSWER_SECONDS)
+
+    def _on_acker_ended(self, acker: asyncio.Task[None]) -> None:
+        """Say why: a lost connection it has told itself, anything else is a fault of ours that no new channel cures."""
+        if not acker.cancelled() and (error := acker.exception()) is not None and not self.ended.done():
+            self.ended.set_exception(error)
+        self._end("the acker ended")
 
     def _on_timer(self) -> None:
         self._timer = None

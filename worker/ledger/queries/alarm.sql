@@ -1,1 +1,0 @@
-SELECT due_at FROM alarms WHERE order_id = $1
