@@ -1,18 +1,20 @@
-"""Runs the worker's command line, but sends itself a signal at one point of its code.
+"""Runs the worker's command line in a forked process, which may send itself a signal at one point of its code.
 
-`python launcher.py POINT[:PART]=SIGNAL …`, e.g. `apply.before:accepted=SIGKILL`; the rest are the worker's own
-arguments. With PART only those calls count whose subject contains it: an order's number, an event's cause, a queue.
+A point is `NAME.before[:PART]=SIGNAL` or `NAME.after…`, e.g. `apply.before: accepted=SIGKILL`. With PART only those
+calls count whose subject contains it: an order's number, an event's cause, a queue, a routing key.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from worker.broker.message import Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.subscription import Subscription
 from worker.cli import main
+from worker.core.order import Order
 from worker.gateways import http
 from worker.gateways.gateway import Gateway
 from worker.ledger.ledger import Ledger
@@ -21,33 +23,33 @@ Subject = Callable[..., str]
 Method = Callable[..., Awaitable[Any]]
 
 
-def _order(_self: Any, order: Any, *_: Any, **__: Any) -> str:
-    return str(order.order_no)
+def _order(_self: object, order: Order, *_: object, **__: object) -> str:
+    return order.order_no
 
 
-def _fact(_self: Any, order: Any, fact: Any) -> str:
+def _fact(_self: object, order: Order, fact: Any) -> str:
     made = fact(order) if callable(fact) else fact
     return f"{order.order_no} {made.event}" if made is not None else order.order_no
 
 
-def _keys(_self: Any, messages: Any) -> str:
-    return " ".join(f"{message.exchange}/{message.routing_key}" for message in messages)
+def _keys(_self: object, messages: Sequence[Outgoing]) -> str:
+    return " ".join(message.routing_key for message in messages)
 
 
-def _acks(self: Any, **_: Any) -> str:
+def _acks(self: Subscription, **_: object) -> str:
     return f"acks of {self._queue}" if self._frontier.waiting else ""  # only where there is something to acknowledge
 
 
-def _nothing(*_: Any, **__: Any) -> str:
-    return "call"
+def _call(*_: object, **__: object) -> str:
+    return "a call"
 
 
 POINTS: dict[str, tuple[type, str, Subject]] = {
     "admit": (Ledger, "admit", _order),
     "apply": (Ledger, "apply", _fact),
-    "forget": (Ledger, "forget_events", _nothing),
+    "forget": (Ledger, "forget_events", _call),
     "submit": (Gateway, "submit", _order),
-    "connected": (http._Request, "write_bytes", _nothing),
+    "connected": (http._Request, "write_bytes", _call),
     "publish": (Publisher, "publish_many", _keys),
     "ack": (Subscription, "_send_acks", _acks),
 }
@@ -55,18 +57,18 @@ POINTS: dict[str, tuple[type, str, Subject]] = {
 
 
 def arm(text: str) -> None:
-    """Let the process send itself the signal at the point that `text` names."""
+    """Let this process send itself the signal at the point that `text` names, once."""
     place, _, number = text.partition("=")
     place, _, part = place.partition(":")
     name, _, when = place.partition(".")
     owner, method, subject = POINTS[name]
     original: Method = getattr(owner, method)
-    done = False
+    struck = False
 
     def strike(*values: Any, **named: Any) -> None:
-        nonlocal done
-        if not done and (about := subject(*values, **named)) and part in about:
-            done = True
+        nonlocal struck
+        if not struck and (about := subject(*values, **named)) and part in about:
+            struck = True
             os.kill(os.getpid(), signal.Signals[number])
 
     async def wrapped(*values: Any, **named: Any) -> Any:
@@ -80,6 +82,14 @@ def arm(text: str) -> None:
     setattr(owner, method, wrapped)
 
 
-if __name__ == "__main__":
-    arm(sys.argv.pop(1))
+def run(arguments: list[str], log: str, ends_at: str | None) -> None:
+    """Be the worker's command, in the process that was forked for it."""
+    sink = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for standard in (1, 2):
+        os.dup2(sink, standard)
+    for name in [name for name in os.environ if name.startswith("WORKER_")]:
+        del os.environ[name]
+    if ends_at is not None:
+        arm(ends_at)
+    sys.argv = ["worker", *arguments]
     main()

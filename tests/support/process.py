@@ -1,5 +1,6 @@
 """The worker as a process of its own, which can be killed, stopped, continued and asked to end."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,39 +8,83 @@ import sys
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from support import launcher
 from support.waiting import until
 
 _ROOT = Path(__file__).parents[2]
-_LAUNCHER = Path(__file__).with_name("launcher.py")
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["uvloop", "worker.app", "worker.cli.program", "worker.config"])
+
+
+class _Process(Protocol):
+    """What is common to the processes of the two ways to start one."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its number."""
+
+    def exit_code(self) -> int | None:
+        """Return its exit code, below 0 for a signal; None while it is there."""
+
+
+class _Spawned:
+    """`python -m worker …`, as an operator starts it."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
+        with log.open("ab") as sink:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker", *arguments],
+                cwd=_ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+            )
+        self.pid = self._process.pid
+
+    def exit_code(self) -> int | None:
+        return self._process.poll()
+
+
+class _Forked:
+    """The same command line in a fork of a process that has imported it already: there at once, and it can be armed."""
+
+    def __init__(self, arguments: list[str], log: Path, ends_at: str | None) -> None:
+        self._process = _FORKS.Process(target=launcher.run, args=(arguments, str(log), ends_at), daemon=True)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def exit_code(self) -> int | None:
+        return self._process.exitcode
 
 
 class WorkerProcess:
     """`worker run` with a settings file; everything it logs goes to `log`.
 
-    `ends_at`: the point of the code, see `launcher.py`, at which it sends itself a signal.
+    Args:
+        config: its settings.
+        ops_port: where it answers probes.
+        log: a file, appended to.
+        ends_at: the point of its code, see `launcher.py`, at which it sends itself a signal.
+        spawn: start it as an operator would, which takes a second longer.
     """
 
-    def __init__(self, config: Path, ops_port: int, log: Path, ends_at: str | None = None) -> None:
+    def __init__(
+        self, config: Path, ops_port: int, log: Path, *, ends_at: str | None = None, spawn: bool = False
+    ) -> None:
         self._port = ops_port
         self.log = log
-        command = [sys.executable, "-m", "worker"] if ends_at is None else [sys.executable, str(_LAUNCHER), ends_at]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
-        with log.open("ab") as sink:
-            self._process = subprocess.Popen(
-                [*command, "--config", str(config), "run"],
-                cwd=_ROOT,
-                env=environ | {"PYTHONPATH": str(_ROOT)},
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-            )
+        log.touch()
+        arguments = ["--config", str(config), "run"]
+        self._process: _Process = _Spawned(arguments, log) if spawn else _Forked(arguments, log, ends_at)
 
     @property
     def running(self) -> bool:
         """Whether it is there, stopped or not."""
-        return self._process.poll() is None
+        return self._process.exit_code() is None
 
     def probe(self, path: str) -> int:
         """Return the status that the ops endpoint answers; 0: nobody answers."""
@@ -61,7 +106,9 @@ class WorkerProcess:
     def await_end(self, seconds: float = 30) -> int:
         """Wait until it has ended; return its exit code, below 0 for a signal."""
         until(lambda: not self.running, seconds, self.tail)
-        return self._process.wait()
+        code = self._process.exit_code()
+        assert code is not None
+        return code
 
     def await_stopped(self, seconds: float = 30) -> None:
         """Wait until it is stopped, as by SIGSTOP."""
@@ -69,13 +116,14 @@ class WorkerProcess:
         until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", seconds, self.tail)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
+        """Send a signal, if it is still there."""
+        if self.running and self._process.pid is not None:
+            os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
-        self._process.kill()
-        self._process.wait()
+        self.send(signal.SIGKILL)
+        self.await_end()
 
     def terminate(self, seconds: float = 30) -> int:
         """Ask it to end and return its exit code."""

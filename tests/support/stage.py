@@ -58,18 +58,18 @@ class Stage:
         notify = {"base_url": base_url, "notify_url": f"{self._callbacks}/{self.prefix}/{name}"}
         self.gateways[name] = dict(GATEWAY) | notify | changes
 
-    def worker(self, ends_at: str | None = None) -> WorkerProcess:
-        """Start a worker."""
+    def worker(self, ends_at: str | None = None, *, spawn: bool = False) -> WorkerProcess:
+        """Start a worker; see `WorkerProcess`."""
         (port,) = free_ports(1)
         number = next(self._numbers)
         config = self._directory / f"{self.prefix}-{number}.toml"
         config.write_text(self._settings(port))
-        started = WorkerProcess(config, port, config.with_suffix(".log"), ends_at)
+        started = WorkerProcess(config, port, config.with_suffix(".log"), ends_at=ends_at, spawn=spawn)
         self.workers.append(started)
         return started
 
     def _settings(self, port: int) -> str:
-        sections = {
+        sections: dict[str, Mapping[str, Any]] = {
             "amqp": {"url": self.amqp_url, "prefix": self.prefix},
             "database": {"dsn": self.dsn, "pool_size": 2},
             "ops": {"listen": f"127.0.0.1:{port}"},

@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.core.order import FINAL, Event, Fact, Order, Reason, ReviewKind, State
 from worker.core.policy import Policy
-from worker.core.rules import MESSAGES, TABLE, Rule, next_gateway
+from worker.core.rules import ENDINGS, MESSAGES, TABLE, Rule, next_gateway, of_older_call
 
 S, E = State, Event
 
@@ -68,6 +68,8 @@ _ANSWERS = frozenset({E.CHARGING, E.PAYMENT_DUE, E.ABSENT, E.UNCLEAR, E.SILENT, 
 _PLAIN = frozenset({E.CHARGING, E.PAYMENT_DUE, E.SILENT})
 """Answers without news: the next hint is worth a question again."""
 _ASKED = frozenset({S.UNKNOWN, S.PENDING, S.AWAITING_PAYMENT})
+_ABOUT_ANOTHER = frozenset({E.GHOST, E.OLD_NEWS, E.MISMATCH, E.CLAIMED})
+"""Events whose details are another order's, or nobody's word: nothing of them is taken over."""
 _OURS = frozenset({E.TAKEN, E.EXPIRED, E.CANCEL_REQUESTED, E.RESOLVED_SUCCEEDED, E.RESOLVED_FAILED, E.RESUBMITTED})
 """Events that are about the order as such, not about a certain attempt."""
 
@@ -92,17 +94,15 @@ def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
     if event is None or rule is None:
         return Ignored(order, event)
     state = rule.choose(order, fact, moment.now, moment.policy)
-    failover = state is S.QUEUED and (event in _ENDED or event is E.RESUBMITTED)
-    if state is order.state and not failover:
+    if state is order.state and not _anew(order, fact, event, rule):
         return _remain(order, fact, event, rule, moment)
-    changes = _entering(order, fact, event, rule, state)
-    if state is S.SUBMITTING:
-        changes |= {"sending": order.sending + 1, "sent_at": moment.now}
+    failover = state is S.QUEUED and (event in _ENDED or event is E.RESUBMITTED)
+    changes = _entering(order, fact, event, rule, state) | _calling(order, fact, event, state, moment.now)
     if failover:
         changes |= _next_attempt(order, event)
     entered = order.changed(changes)
     due_in = _due_in(entered, event, moment)
-    tell = None if failover else _TOLD.get(state)
+    tell = _TOLD.get(state)
     return Decision(
         entered, order.state, fact, event, journal=True, due_in=due_in, tell=tell, changes=changes, new_attempt=failover
     )
@@ -115,42 +115,49 @@ def _about(order: Order, fact: Fact) -> Event | None:
         return event
     if fact.attempt != order.attempt:
         return E.GHOST if event in _LIVING else E.OLD_NEWS if event in _ENDED else None
-    if fact.sending is not None and fact.sending != order.sending:
-        # a call that is no longer the latest: the same number at the gateway, so its news count, its failure does not
-        if event is E.ACCEPTED:
-            return E.CHARGING
-        if event is E.UNANSWERED:
-            return event if order.state in (S.QUEUED, S.UNKNOWN) else None
-        return event if event in _LIVING else None
+    if of_older_call(order, fact):
+        # the same number at the gateway: that it lives, or may live, is news; that it failed is not
+        return event if event in _LIVING or event is E.UNANSWERED else None
     return event
+
+
+def _anew(order: Order, fact: Fact, event: Event, rule: Rule) -> bool:
+    """Return whether an order that stays in its state nevertheless makes a step."""
+    match order.state:
+        case S.QUEUED:  # a failover: the next attempt
+            return event in _ENDED and order.sent_at is not None
+        case S.SUBMITTING | S.UNKNOWN:  # no failure that a call until now reports is believed any more
+            return event is E.UNANSWERED and of_older_call(order, fact)
+        case S.REVIEW:  # it was only overdue, and is a contradiction now
+            return order.review_kind is ReviewKind.OVERDUE and rule.reason is not None
+    return False
 
 
 def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) -> Decision | Ignored:
     noted = f"{event}:{fact.code}"
     journal = rule.note and not (rule.once and noted == order.noted)
     answer = event in _ANSWERS and order.state in _ASKED
+    hint = event is E.CLAIMED and order.state in _ASKED
     if not journal and not answer:
         return Ignored(order, event)
     changes: dict[str, Any] = {"revision": order.revision + 1}
     if event in _PLAIN:
         changes["noted"] = None
-    if event not in (E.GHOST, E.OLD_NEWS):
+    if event not in _ABOUT_ANOTHER:
         changes["upstream_no"] = order.upstream_no or fact.upstream_no
     if journal:
         changes["noted"] = noted
-    if answer:
-        changes |= _absence(order, event, moment.now) | {"queries": order.queries + 1}
+    if answer or hint:
+        changes |= _absence(order, event, moment.now) | {"queries": order.queries + answer}
     if event is E.UNANSWERED and fact.doubt:
-        changes["doubt"] = Reason(fact.code or "unlisted", fact.message or "")
+        changes["doubt"] = _doubt(fact)
     remaining = order.changed(changes)
-    due_in = _due_in(remaining, event, moment) if answer else None
-    if event is E.CLAIMED and order.state in _ASKED:
-        due_in = 0.0  # a hint: ask at once
+    due_in = _due_in(remaining, event, moment) if answer or hint else None
     return Decision(remaining, order.state, fact, event, journal=journal, due_in=due_in, tell=None, changes=changes)
 
 
 def _absence(order: Order, event: Event, now: datetime) -> dict[str, Any]:
-    """Count the answers "no such order" while they come in a row; silence neither counts nor breaks the row."""
+    """Count the answers "no such order" while they come in a row; silence neither counts nor breaks it, a hint does."""
     if event is E.ABSENT:
         return {"absent_count": order.absent_count + 1, "absent_since": order.absent_since or now}
     if event is E.SILENT:
@@ -158,8 +165,11 @@ def _absence(order: Order, event: Event, now: datetime) -> dict[str, Any]:
     return {"absent_count": 0, "absent_since": None}
 
 
+def _doubt(fact: Fact) -> Reason:
+    return Reason(fact.code or "unlisted", fact.message or "")
+
+
 def _entering(order: Order, fact: Fact, event: Event, rule: Rule, state: State) -> dict[str, Any]:
-    about_this = event not in (E.GHOST, E.OLD_NEWS)
     changes: dict[str, Any] = {
         "state": state,
         "version": order.version + 1,
@@ -171,22 +181,38 @@ def _entering(order: Order, fact: Fact, event: Event, rule: Rule, state: State) 
         "review_kind": _review_kind(event, rule, state),
         "reason": _reason(order, fact, event, rule, state) if state in _WITH_REASON else None,
     }
-    if about_this:
+    if event not in _ABOUT_ANOTHER:
         changes["upstream_no"] = order.upstream_no or fact.upstream_no
         if fact.cost_fen is not None:
             changes["cost_fen"] = fact.cost_fen
         if fact.payment is not None:
-            changes |= {"payment": fact.payment, "payment_expires_at": fact.payment_expires_at}
+            changes["payment"] = fact.payment
+        if fact.payment is not None or fact.payment_expires_at is not None:
+            changes["payment_expires_at"] = fact.payment_expires_at
     if state in (S.SUCCEEDED, S.PARTIAL):
-        changes |= {"delivered": True, "arrived_fen": fact.arrived_fen if state is S.PARTIAL else order.arrived_fen}
-    if event is E.NOT_SENT:
+        changes |= {"delivered": True, "arrived_fen": fact.arrived_fen}
+    return changes
+
+
+def _calling(order: Order, fact: Fact, event: Event, state: State, now: datetime) -> dict[str, Any]:
+    """What a step changes about our calls."""
+    changes: dict[str, Any] = {}
+    if state is S.QUEUED and event in (E.NOT_SENT, E.UNANSWERED, E.LEASE_ENDED):
         changes["unsent"] = order.unsent + 1
     elif state is not S.SUBMITTING:
         changes["unsent"] = 0
+    if event is E.TAKEN and state is S.SUBMITTING:
+        may_have_arrived = order.sent_at is not None and not order.unsent
+        changes |= {
+            "sending": order.sending + 1,
+            "sent_at": order.sent_at if may_have_arrived else now,
+            "doubt": None,
+        }
     if event is E.UNANSWERED and fact.doubt:
-        changes["doubt"] = Reason(fact.code or "unlisted", fact.message or "")
-    elif event in (E.UNANSWERED, E.TAKEN):
-        changes["doubt"] = None
+        changes["doubt"] = _doubt(fact)
+    if event is E.UNANSWERED and of_older_call(order, fact):
+        # that the latest call failed would not end this one: from now on only "no such order" ends both
+        changes["sending"] = order.sending + 1
     return changes
 
 
@@ -197,7 +223,9 @@ def _next_attempt(order: Order, event: Event) -> dict[str, Any]:
         "attempt": order.attempt + 1,
         "gateway": gateway or order.gateway,
         "upstream_no": None,
+        "arrived_fen": None,
         "cost_fen": None,
+        "delivered": False,
         "payment": None,
         "payment_expires_at": None,
         "sent_at": None,
@@ -213,14 +241,13 @@ def _review_kind(event: Event, rule: Rule, state: State) -> ReviewKind | None:
 
 
 def _reason(order: Order, fact: Fact, event: Event, rule: Rule, state: State) -> Reason:
-    if state is S.CANCELLED and event is E.PAYMENT_DUE:
-        return Reason("payment_expired", MESSAGES["payment_expired"])
     if state is S.FAILED and event is E.ABSENT and order.doubt is not None:
         return order.doubt
-    if rule.reason is None:
+    code = rule.reason if state is S.REVIEW else ENDINGS.get(event)
+    if code is None:
         return Reason(fact.code or event.value, fact.message or "the gateway said so")
     detail = fact.message if event in (E.MISMATCH, E.DISPUTED, E.RESOLVED_FAILED, E.CANCEL_REQUESTED) else None
-    return Reason(rule.reason, detail or MESSAGES[rule.reason])
+    return Reason(code, detail or MESSAGES[code])
 
 
 def _due_in(order: Order, event: Event, moment: Moment) -> float | None:
@@ -228,12 +255,13 @@ def _due_in(order: Order, event: Event, moment: Moment) -> float | None:
     if order.state in FINAL or order.state is S.REVIEW:
         return None
     if order.state is S.QUEUED:
-        if event is E.NOT_SENT:
-            return moment.policy.retry_delay(order.unsent, moment.chance)
-        return moment.policy.retry_delay(1, moment.chance) if event in (E.UNANSWERED, E.LEASE_ENDED) else 0.0
+        return moment.policy.retry_delay(order.unsent, moment.chance) if order.unsent else 0.0
     if order.state is S.SUBMITTING:
         return moment.policy.lease
+    if event is E.CLAIMED:
+        return 0.0  # a hint: ask at once
     delay = moment.policy.query_delay(order.queries, moment.chance)
     if order.state is S.AWAITING_PAYMENT and order.payment_expires_at is not None:
-        return min(delay, max((order.payment_expires_at - moment.now).total_seconds(), 1.0))
+        left = (order.payment_expires_at - moment.now).total_seconds()
+        return min(delay, left) if left > 0 else delay
     return delay

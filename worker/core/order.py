@@ -101,7 +101,7 @@ class Order:
     state: State = State.QUEUED
     version: int = 0  # raised by every transition
     attempt: int = 1  # raised by a failover or a resubmission: a new number at the gateway
-    sending: int = 0  # raised whenever a call begins: an older sending's late answer is known by it
+    sending: int = 0  # raised whenever a call begins: no failure that an older one reports is believed
     upstream_no: str | None = None
     arrived_fen: int | None = None
     cost_fen: int | None = None
@@ -109,9 +109,9 @@ class Order:
     payment: Mapping[str, Any] | None = None
     payment_expires_at: datetime | None = None
 
-    sent_at: datetime | None = None  # first sending of this attempt; the query deadline counts from it
+    sent_at: datetime | None = None  # first sending of this attempt that may have arrived; the deadline counts from it
     queries: int = 0  # queries since the state was entered
-    unsent: int = 0  # calls in a row that were proven not sent
+    unsent: int = 0  # calls in a row that were proven not sent, or lost where a repetition costs nothing
     absent_count: int = 0  # "no such order" in a row
     absent_since: datetime | None = None
     doubt: Reason | None = None  # a refusal that no table lists, believed only with a settled absence
@@ -202,7 +202,8 @@ class Fact:
 
     event: Event
     attempt: int = 1
-    sending: int | None = None  # of submit outcomes and leases: which call
+    sending: int | None = None  # of submit outcomes and leases: which call; of a query's answer: the latest when asked
+    asked_at: datetime | None = None  # of a query's answer: when the question was put
     code: str | None = None
     message: str | None = None
     upstream_no: str | None = None

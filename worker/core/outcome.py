@@ -1,7 +1,7 @@
 """What a gateway's adapter can say: five outcomes of a submit, and a report from a query or a callback."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -97,6 +97,8 @@ class Report:
         code = self.code
         if not self.proven:
             event = Event.CLAIMED
+        elif self.status is Status.PARTIAL and self.arrived_fen is None:
+            event = Event.UNCLEAR  # how much arrived is what a partial arrival is about
         elif difference := self._difference(order):
             event, code, message = Event.MISMATCH, "mismatch", difference
         return Fact(
@@ -110,6 +112,13 @@ class Report:
             payment_expires_at=self.payment_expires_at,
             evidence=self.evidence,
         )
+
+    def answer(self, order: Order, asked: Order, at: datetime) -> Fact:
+        """Return this report, about `order` as it is now, as the answer to what was asked about `asked` at `at`.
+
+        A question that is older than the latest call cannot tell that the call failed.
+        """
+        return replace(self.fact(order, asked.attempt), sending=asked.sending, asked_at=at)
 
     def _difference(self, order: Order) -> str | None:
         if self.foreign is not None:

@@ -8,11 +8,11 @@ class Policy:
     """How patient to be with one gateway."""
 
     query_after: tuple[float, ...] = (5, 10, 20, 40, 60)  # then the last one again and again
-    query_deadline: float = 86_400  # from the first sending; then a person must look
+    query_deadline: float = 86_400  # from the first sending that may have arrived; then a person must look
     lease: float = 60  # after it a submit whose worker died is unknown
     settle_seconds: float = 120  # how long "no such order" must hold before it is believed
     settle_queries: int = 3  # and how often it must have been said
-    retry_after: tuple[float, ...] = (1, 2, 5, 10, 30, 60)  # after a call that was proven not sent
+    retry_after: tuple[float, ...] = (1, 2, 5, 10, 30, 60)  # after a call that came to nothing
     jitter: float = 0.2  # a delay is stretched or shortened by at most this share
     repeat_safe: bool = False  # the gateway declares that a submit may be repeated
 
@@ -21,7 +21,7 @@ class Policy:
         return self._step(self.query_after, queries, chance)
 
     def retry_delay(self, unsent: int, chance: float) -> float:
-        """Return the seconds until the next sending, after `unsent` (at least 1) calls that were not sent."""
+        """Return the seconds until the next sending, after `unsent` (at least 1) calls that came to nothing."""
         return self._step(self.retry_after, unsent - 1, chance)
 
     def _step(self, schedule: tuple[float, ...], count: int, chance: float) -> float:

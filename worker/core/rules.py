@@ -21,7 +21,7 @@ class Rule:
     """Where an event may lead: `choose` picks one of `to`.
 
     Staying in the same state is journalled where `note` is set, once for each code where `once` is.
-    `reason` is the code of a review or cancellation that this rule opens, unless the choice implies another.
+    `reason` is the code of the review that this rule opens.
     """
 
     to: tuple[State, ...]
@@ -48,8 +48,15 @@ def _take(order: Order, _fact: Fact, now: datetime, _policy: Policy) -> State:
     return S.CANCELLED if order.expires_at is not None and now >= order.expires_at else S.SUBMITTING
 
 
-def _lost(_order: Order, _fact: Fact, _now: datetime, policy: Policy) -> State:
-    return S.QUEUED if policy.repeat_safe else S.UNKNOWN
+def of_older_call(order: Order, fact: Fact) -> bool:
+    """Return whether a later call has begun since the one that `fact` is about."""
+    return fact.sending is not None and fact.sending != order.sending
+
+
+def _lost(order: Order, fact: Fact, _now: datetime, policy: Policy) -> State:
+    if order.state is S.SUBMITTING and of_older_call(order, fact):
+        return S.SUBMITTING  # the call in flight is still awaited
+    return S.QUEUED if policy.repeat_safe or order.sent_at is None else S.UNKNOWN
 
 
 def _overdue(order: Order, now: datetime, policy: Policy) -> bool:
@@ -65,18 +72,25 @@ def _charging(order: Order, _fact: Fact, now: datetime, policy: Policy) -> State
 
 
 def _absent(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
-    since = order.absent_since or now
-    settled = order.absent_count + 1 >= policy.settle_queries and now - since >= timedelta(
-        seconds=policy.settle_seconds
-    )
-    if settled:
-        return S.FAILED if order.doubt else S.QUEUED
+    # from the first answer to the last question: an answer that somebody held back proves nothing about the time since
+    asked_at = fact.asked_at or now
+    held = asked_at - (order.absent_since or asked_at)
+    settled = order.absent_count + 1 >= policy.settle_queries and held >= timedelta(seconds=policy.settle_seconds)
+    if settled and order.doubt:
+        return S.FAILED
+    if settled and not _overdue(order, now, policy):
+        return S.QUEUED
     return _wait(order, fact, now, policy)
+
+
+def _hinted(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
+    # it was sent and then held to be absent: ask once more before it is sent again
+    return S.UNKNOWN if order.sent_at is not None and not order.unsent else S.QUEUED
 
 
 def _payment_due(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
     expires = order.payment_expires_at
-    if expires is not None and now >= expires:
+    if expires is not None and (fact.asked_at or now) >= expires:
         return S.CANCELLED
     return _wait(order, fact, now, policy)
 
@@ -99,6 +113,12 @@ def _unless_delivered(order: Order, _fact: Fact, _now: datetime, _policy: Policy
     return order.state if order.delivered else S.REVIEW
 
 
+def _unless_known(order: Order, fact: Fact, _now: datetime, _policy: Policy) -> State:
+    """A late acceptance is no news about an order whose end the gateway itself has reported."""
+    known = order.upstream_no is not None and fact.upstream_no in (None, order.upstream_no)
+    return order.state if known else S.REVIEW
+
+
 def _to(state: State, *, reason: str | None = None) -> Rule:
     return Rule((state,), lambda _order, _fact, _now, _policy: state, reason=reason)
 
@@ -107,8 +127,8 @@ def _stay(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
     return order.state
 
 
-def _note(state: State, *, once: bool = True) -> Rule:
-    return Rule((state,), _stay, note=True, once=once)
+def _note(state: State, *, reason: str | None = None) -> Rule:
+    return Rule((state,), _stay, note=True, reason=reason)
 
 
 def _review(reason: str) -> Rule:
@@ -129,7 +149,7 @@ def _open_rules(state: State) -> dict[Event, Rule]:
         E.ARRIVED_IN_PART: _to(S.PARTIAL),
         E.REFUSED: Rule((S.QUEUED, S.FAILED), _fail_over),
         E.RETURNED: _to(S.REFUNDED),
-        E.CALLED_OFF: _to(S.CANCELLED, reason="cancelled_by_gateway"),
+        E.CALLED_OFF: _to(S.CANCELLED),
         E.DISPUTED: _review("disputed"),
         E.MISMATCH: _review("mismatch"),
         E.ABSENT: Rule((state, S.REVIEW), _wait, note=True, reason="no_answer"),
@@ -154,8 +174,15 @@ def _final_rules(state: State) -> dict[Event, Rule]:
     }
 
 
-def _late_success() -> dict[Event, Rule]:
-    return {E.ARRIVED: _review("success_after_failure"), E.ARRIVED_IN_PART: _review("success_after_failure")}
+def _late_success(state: State) -> dict[Event, Rule]:
+    return {
+        E.ARRIVED: _review("success_after_failure"),
+        E.ARRIVED_IN_PART: _review("success_after_failure"),
+        E.ACCEPTED: Rule((state, S.REVIEW), _unless_known, note=True, reason="acceptance_after_failure"),
+        # reports come late and again: on their own these say nothing
+        E.CHARGING: _note(state),
+        E.PAYMENT_DUE: _note(state),
+    }
 
 
 def _late_failure() -> dict[Event, Rule]:
@@ -165,13 +192,13 @@ def _late_failure() -> dict[Event, Rule]:
 
 _ROWS: dict[State, dict[Event, Rule]] = {
     S.QUEUED: {
-        E.TAKEN: Rule((S.SUBMITTING, S.CANCELLED), _take, reason="expired"),
-        E.EXPIRED: _to(S.CANCELLED, reason="expired"),
-        E.CANCEL_REQUESTED: _to(S.CANCELLED, reason="cancelled_by_request"),
+        E.TAKEN: Rule((S.SUBMITTING, S.CANCELLED), _take),
+        E.EXPIRED: _to(S.CANCELLED),
+        E.CANCEL_REQUESTED: _to(S.CANCELLED),
         # an earlier sending under this same number turns out to live after all
-        E.UNANSWERED: _to(S.UNKNOWN),
-        E.ACCEPTED: _to(S.PENDING),
-        E.REJECTED: Rule((S.QUEUED, S.FAILED), _fail_over),
+        E.UNANSWERED: Rule((S.UNKNOWN, S.QUEUED), _lost, note=True),
+        E.ACCEPTED: Rule((S.PENDING, S.REVIEW), _if_sent(S.PENDING), reason="never_sent"),
+        E.REJECTED: Rule((S.QUEUED, S.FAILED), _if_sent_fail_over, note=True),
         E.CHARGING: Rule((S.PENDING, S.REVIEW), _if_sent(S.PENDING), reason="never_sent"),
         E.PAYMENT_DUE: Rule((S.AWAITING_PAYMENT, S.REVIEW), _if_sent(S.AWAITING_PAYMENT), reason="never_sent"),
         E.ARRIVED: Rule((S.SUCCEEDED, S.REVIEW), _if_sent(S.SUCCEEDED), reason="never_sent"),
@@ -182,7 +209,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
         E.DISPUTED: _review("disputed"),
         E.MISMATCH: _review("mismatch"),
         E.UNCLEAR: _note(S.QUEUED),
-        E.CLAIMED: _note(S.QUEUED),
+        E.CLAIMED: Rule((S.QUEUED, S.UNKNOWN), _hinted, note=True),
         E.GHOST: _review("earlier_attempt_lives"),
         E.OLD_NEWS: _note(S.QUEUED),
     },
@@ -193,7 +220,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
         E.UNCLEAR: _note(S.SUBMITTING),
         E.SILENT: _note(S.SUBMITTING),
         E.NOT_SENT: _to(S.QUEUED),
-        E.UNANSWERED: Rule((S.UNKNOWN, S.QUEUED), _lost),
+        E.UNANSWERED: Rule((S.UNKNOWN, S.QUEUED, S.SUBMITTING), _lost, note=True),
         E.LEASE_ENDED: Rule((S.UNKNOWN, S.QUEUED), _lost),
     },
     S.UNKNOWN: _open_rules(S.UNKNOWN)
@@ -206,6 +233,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
     S.AWAITING_PAYMENT: _open_rules(S.AWAITING_PAYMENT)
     | {
         E.REJECTED: _review("refusal_after_acceptance"),
+        E.ACCEPTED: _note(S.AWAITING_PAYMENT),
         E.PAYMENT_DUE: Rule((S.AWAITING_PAYMENT, S.CANCELLED, S.REVIEW), _payment_due, reason="no_answer"),
     },
     S.REVIEW: {
@@ -213,10 +241,14 @@ _ROWS: dict[State, dict[Event, Rule]] = {
         E.ARRIVED_IN_PART: Rule((S.PARTIAL, S.REVIEW), _if_overdue(S.PARTIAL), note=True),
         E.REFUSED: Rule((S.FAILED, S.REVIEW), _if_overdue(S.FAILED), note=True),
         E.RETURNED: Rule((S.REFUNDED, S.REVIEW), _if_overdue(S.REFUNDED), note=True),
-        E.CALLED_OFF: Rule((S.CANCELLED, S.REVIEW), _if_overdue(S.CANCELLED), note=True, reason="cancelled_by_gateway"),
+        E.CALLED_OFF: Rule((S.CANCELLED, S.REVIEW), _if_overdue(S.CANCELLED), note=True),
         E.RESOLVED_SUCCEEDED: _to(S.SUCCEEDED),
-        E.RESOLVED_FAILED: _to(S.FAILED, reason="resolved_by_operator"),
+        E.RESOLVED_FAILED: _to(S.FAILED),
         E.RESUBMITTED: _to(S.QUEUED),
+        # the reason makes a contradiction of a review that was only overdue
+        E.DISPUTED: _note(S.REVIEW, reason="disputed"),
+        E.MISMATCH: _note(S.REVIEW, reason="mismatch"),
+        E.GHOST: _note(S.REVIEW, reason="earlier_attempt_lives"),
         **{
             event: _note(S.REVIEW)
             for event in (
@@ -226,12 +258,9 @@ _ROWS: dict[State, dict[Event, Rule]] = {
                 E.UNANSWERED,
                 E.CHARGING,
                 E.PAYMENT_DUE,
-                E.DISPUTED,
-                E.MISMATCH,
                 E.ABSENT,
                 E.UNCLEAR,
                 E.CLAIMED,
-                E.GHOST,
                 E.OLD_NEWS,
             )
         },
@@ -242,8 +271,8 @@ _ROWS: dict[State, dict[Event, Rule]] = {
     S.PARTIAL: _final_rules(S.PARTIAL)
     | _late_failure()
     | {E.RETURNED: _to(S.REFUNDED), E.ARRIVED: _review("success_after_partial")},
-    S.FAILED: _final_rules(S.FAILED) | _late_success() | {E.RETURNED: _to(S.REFUNDED)},
-    S.CANCELLED: _final_rules(S.CANCELLED) | _late_success() | {E.RETURNED: _note(S.CANCELLED)},
+    S.FAILED: _final_rules(S.FAILED) | _late_success(S.FAILED) | {E.RETURNED: _to(S.REFUNDED)},
+    S.CANCELLED: _final_rules(S.CANCELLED) | _late_success(S.CANCELLED) | {E.RETURNED: _note(S.CANCELLED)},
     S.REFUNDED: _final_rules(S.REFUNDED)
     | {
         E.ARRIVED: Rule((S.REFUNDED, S.REVIEW), _unless_delivered, note=True, reason="success_after_refund"),
@@ -254,6 +283,16 @@ _ROWS: dict[State, dict[Event, Rule]] = {
 TABLE: dict[tuple[State, Event], Rule] = {
     (state, event): rule for state, rules in _ROWS.items() for event, rule in rules.items()
 }
+
+ENDINGS: dict[Event, str] = {
+    E.TAKEN: "expired",
+    E.EXPIRED: "expired",
+    E.CANCEL_REQUESTED: "cancelled_by_request",
+    E.CALLED_OFF: "cancelled_by_gateway",
+    E.PAYMENT_DUE: "payment_expired",
+    E.RESOLVED_FAILED: "resolved_by_operator",
+}
+"""The reason code of an end that such an event brings; any other end is told in the gateway's own code."""
 
 MESSAGES: dict[str, str] = {
     "expired": "it was not sent before expires_at",
@@ -267,6 +306,7 @@ MESSAGES: dict[str, str] = {
     "earlier_attempt_lives": "an attempt that was given up lives: money may have moved twice",
     "refusal_after_acceptance": "the submit was refused, yet the gateway has the order",
     "success_after_failure": "success was reported after the order had failed or been cancelled",
+    "acceptance_after_failure": "the gateway took the order, which had failed or been cancelled",
     "failure_after_success": "failure was reported after money had arrived",
     "partial_after_success": "a partial arrival was reported after full success",
     "success_after_partial": "full success was reported after a partial arrival",

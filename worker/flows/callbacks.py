@@ -10,8 +10,8 @@ from schemas.decode import check_properties, decode_callback
 from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery
 from worker.broker.settlement import COMMITTED, Settled
-from worker.core.machine import Decision, Ignored
 from worker.core.order import TASKS, Order
+from worker.core.outcome import Status
 from worker.gateways.base import CallbackRefusal, CallbackReport, RawCallback
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from worker.ledger.ledger import Ledger
 
 log = structlog.get_logger("worker.callbacks")
+
+
+class UnheardHintError(Exception):
+    """A hint about an order that has no alarm could not be checked: its message is tried again, then set aside."""
 
 
 class Callbacks:
@@ -64,10 +68,11 @@ class Callbacks:
         decision = await self._ledger.apply(order, lambda current: report.fact(current, attempt))
         if report.proven:
             return
-        if decision.order.state in TASKS:
+        order = decision.order
+        if attempt == order.attempt and order.state in TASKS:
             self._scheduler.wake()  # its alarm rings now
-        elif attempt == decision.order.attempt and self._would_matter(decision, parsed, attempt):
-            await self._ask(gateway, decision.order)
+        elif self._ledger.would_move(order, replace(report, proven=True).fact(order, attempt)):
+            await self._ask(gateway, order, attempt)
 
     async def _locate(self, gateway: str, parsed: CallbackReport) -> tuple[Order, int]:
         if parsed.reference is None:
@@ -80,13 +85,15 @@ class Callbacks:
             raise InvalidMessageError("body", "its order is at another gateway", DeadReason.UNKNOWN_ORDER)
         return order, attempt
 
-    def _would_matter(self, decision: Decision | Ignored, parsed: CallbackReport, attempt: int) -> bool:
-        """Whether the hint, were it true, would move an order that has no alarm to ring."""
-        order = decision.order
-        return self._ledger.would_move(order, replace(parsed.report, proven=True).fact(order, attempt))
-
-    async def _ask(self, gateway: "Gateway", order: Order) -> None:
-        """Ask about an order that the scheduler does not ask about any more."""
-        report = await gateway.query(order, self._ledger.now())
+    async def _ask(self, gateway: "Gateway", order: Order, attempt: int) -> None:
+        """Ask what the scheduler does not ask about: an order without an alarm, or an attempt that was given up."""
+        asked = order
+        if attempt != order.attempt:
+            asked = order.changed({"attempt": attempt, "gateway": gateway.name, "upstream_no": None})
+        asked_at = self._ledger.now()
+        report = await gateway.query(asked, asked_at)
+        if report.status is Status.SILENT:
+            # nothing would ever ask again, so the callback must not be acknowledged as if it had been heard
+            raise UnheardHintError(report.code or "no answer")
         log.info("hint_asked", order_no=order.order_no, gateway=gateway.name, status=report.status, state=order.state)
-        await self._ledger.apply(order, lambda current: report.fact(current, order.attempt))
+        await self._ledger.apply(order, lambda current: report.answer(current, asked, asked_at))

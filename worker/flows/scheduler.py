@@ -169,14 +169,33 @@ class Scheduler:
 
     async def _ask(self, order: Order, gateway: "Gateway") -> None:
         try:
-            report = await gateway.query(order, self._ledger.now())
-            decision = await self._ledger.apply(order, lambda current: report.fact(current, order.attempt))
-            if decision.order.state is State.QUEUED:
-                self._wake.set()
+            await self._question(order, gateway)
         finally:
             self._asking[gateway.name] -= 1
             if gateway.name in self._crowded:
                 self._wake.set()
+
+    async def _question(self, order: Order, gateway: "Gateway") -> None:
+        """Ask, and apply the answer; once more where it ends the order, yet a newer hint came meanwhile."""
+        before, after = await self._answer(order, gateway)
+        if after.final and before.noted != order.noted:
+            await self._answer(after, gateway)
+        if after.state is State.QUEUED:
+            self._wake.set()
+
+    async def _answer(self, order: Order, gateway: "Gateway") -> tuple[Order, Order]:
+        """Return the order as it was when the answer was applied to it, and as it is since."""
+        asked_at = self._ledger.now()
+        report = await gateway.query(order, asked_at)
+        found = order
+
+        def answer(current: Order) -> Fact:
+            nonlocal found
+            found = current
+            return report.answer(current, order, asked_at)
+
+        decision = await self._ledger.apply(order, answer)
+        return found, decision.order
 
     async def _end_lease(self, order: Order) -> None:
         fact = Fact(Event.LEASE_ENDED, attempt=order.attempt, sending=order.sending)

@@ -91,7 +91,7 @@ class Adapter(ABC):
     adapter: ClassVar[str]  # the name that settings choose it by
     products: ClassVar[frozenset[str]]  # what it sells
     settings_type: ClassVar[type[GatewaySettings]]
-    repeat_safe: ClassVar[bool] = False  # a submit may be repeated: the gateway itself keeps it from costing twice
+    repeat_safe: ClassVar[bool] = False  # a submit whose answer was lost has cost nothing and may be repeated
     charset: ClassVar[str] = "utf-8"  # of its bodies
     secrets: ClassVar[frozenset[str]] = frozenset()  # fields of its requests and answers that are never shown
 

@@ -67,7 +67,8 @@ class Admissions:
         ordered = [firsts[order_no] for order_no in sorted(firsts)]
         values = [admit_values(e.decision, e.digest, e.token, e.event) for e in ordered]
         rows = await self._fetch("admit", *zip(*values, strict=True))
-        fresh = {row["order_no"]: row for row in rows}
+        fresh = {row["order_no"]: row["id"] for row in rows if row["id"] is not None}
+        outbox = {row["message_id"]: row["outbox_id"] for row in rows if row["outbox_id"] is not None}
         others = [order_no for order_no in firsts if order_no not in fresh]
         found = await self._fetch("find", others) if others else []
         known = {row["order_no"]: from_record(row) for row in found}
@@ -77,15 +78,15 @@ class Admissions:
         admissions = []
         for entry in entries:
             order_no = entry.decision.order.order_no
-            row = fresh.get(order_no)
-            if row is None:
+            key = fresh.get(order_no)
+            if key is None:
                 admissions.append(self._judge(entry, known.get(order_no), repeats))
             elif firsts[order_no] is entry:
-                admissions.append(Admitted(Admission.NEW, entry.decision.order.changed({"id": row["id"]})))
+                admissions.append(Admitted(Admission.NEW, entry.decision.order.changed({"id": key})))
                 if entry.event is not None:
-                    told.append(replace(entry.event, id=row["outbox_id"]))
+                    told.append(replace(entry.event, id=outbox.get(entry.event.message_id, 0)))
             else:
-                admissions.append(_judge_twin(entry, firsts[order_no], row["id"], repeats))
+                admissions.append(_judge_twin(entry, firsts[order_no], key, repeats))
         if repeats:
             columns = zip(*((e.message_id, e.key, e.body, clean(e.correlation_id)) for e in repeats), strict=True)
             told += [to_event(row) for row in await self._fetch("republish", *columns)]

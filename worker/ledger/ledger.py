@@ -222,9 +222,10 @@ class Ledger:
         values = [step_values(s.decision, s.token) for s in ordered]
         events = [event_values(s.decision.order.id, s.event) for s in ordered if s.event is not None]
         rows = await self._fetch("step", *zip(*values, strict=True), *_columns(events, 5))
-        written = {row["id"]: row["outbox_id"] for row in rows}
+        written = {row["id"] for row in rows if row["id"] is not None}
+        outbox = {row["message_id"]: row["outbox_id"] for row in rows if row["outbox_id"] is not None}
         told = [
-            replace(s.event, id=written[s.decision.order.id])
+            replace(s.event, id=outbox[s.event.message_id])
             for s in ordered
             if s.event is not None and s.decision.order.id in written
         ]
@@ -234,7 +235,7 @@ class Ledger:
             for row in await self._fetch("tokens", missing):
                 if row["write_token"] == firsts[row["id"]].token:
                     # our own write, whose commit was not heard of; its event leaves through the outbox
-                    written[row["id"]] = None
+                    written.add(row["id"])
         return [s is firsts[s.decision.order.id] and s.decision.order.id in written for s in steps]
 
     async def _flush_finds(self, order_nos: Sequence[str]) -> list[Stored | None]:

@@ -3,5 +3,5 @@ CREATE TABLE transitions (
     from_state text,
     to_state text NOT NULL,
     cause text NOT NULL,
-    UNIQUE NULLS NOT DISTINCT (from_state, to_state, cause)
+    UNIQUE NULLS NOT DISTINCT (to_state, cause, from_state)
 );

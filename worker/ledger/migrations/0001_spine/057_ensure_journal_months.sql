@@ -18,7 +18,8 @@ BEGIN
         );
         EXECUTE format(
             'CREATE TRIGGER behind_journal BEFORE INSERT OR TRUNCATE ON %I'
-            ' FOR EACH STATEMENT EXECUTE FUNCTION refuse_change(%L)', partition, 'write to journal, which is append-only'
+            ' FOR EACH STATEMENT EXECUTE FUNCTION refuse_change(%L)',
+            partition, 'write to journal, which is append-only'
         );
     END LOOP;
 END

@@ -1,4 +1,4 @@
--- Events that are committed and not yet confirmed by the broker. `held_until`: whoever wrote or took it publishes it till then.
+-- Events that are committed and not yet confirmed by the broker. Whoever wrote or took one publishes it till `held_until`.
 CREATE TABLE outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     message_id text NOT NULL,

@@ -1,0 +1,52 @@
+"""The order's states as a diagram, drawn from the machine's own table.
+
+`python -m worker.ops.diagram` writes it into `worker/README.md`, where a test keeps it current.
+"""
+
+from pathlib import Path
+
+from worker.core.order import FINAL, Event, State
+from worker.core.rules import transitions
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- machine:begin -->\n", "<!-- machine:end -->"
+_FAILOVERS = frozenset({Event.REJECTED, Event.REFUSED})
+_SECTION = f"""\
+## An order's states
+
+Drawn from `core/rules.py` by `python -m worker.ops.diagram`. An arrow names the events that may take it;
+what only leaves a note is left out, and so is what makes an overdue review a contradiction.
+
+{BEGIN}{END}
+"""
+
+
+def mermaid() -> str:
+    """Return the machine's table as a state diagram: one arrow for each pair of states, with all of its causes."""
+    causes: dict[tuple[str, str], set[str]] = {}
+    for start, to, cause in transitions():
+        if start is not to:
+            causes.setdefault((start.value if start else "[*]", to.value), set()).add(cause.value)
+        elif start is State.QUEUED and cause in _FAILOVERS:
+            causes.setdefault((start.value, to.value), set()).add(f"{cause.value} (next gateway)")
+    order = ["[*]", *(state.value for state in State)]
+    lines = ["stateDiagram-v2"]
+    for start_name, to_name in sorted(causes, key=lambda pair: (order.index(pair[0]), order.index(pair[1]))):
+        lines.append(f"    {start_name} --> {to_name}: {', '.join(sorted(causes[start_name, to_name]))}")
+    lines += [f"    {state.value} --> [*]" for state in State if state in FINAL]
+    return "\n".join(lines) + "\n"
+
+
+def with_diagram(text: str) -> str:
+    """Return `text` with the diagram between its markers; a text without them gets a section with it."""
+    if BEGIN not in text:
+        text = f"{text.rstrip()}\n\n{_SECTION}".lstrip()
+    before, _begin, rest = text.partition(BEGIN)
+    _old, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{END} is missing")
+    return f"{before}{BEGIN}```mermaid\n{mermaid()}```\n{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_diagram(README.read_text(encoding="utf-8") if README.exists() else ""), encoding="utf-8")
