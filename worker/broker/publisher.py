@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from aiormq import Channel, ChannelNotFoundEntity, PublishError
@@ -42,7 +43,7 @@ class Publisher(Supervised):
         self._channel: Channel | None = None
         self._up = asyncio.Event()
         self._suspect = asyncio.Event()
-        self._in_flight: dict[str, asyncio.Future[bool]] = {}
+        self._in_flight: dict[str, asyncio.Task[Any]] = {}
         self._sending: set[asyncio.Task[bool]] = set()
 
     @property
@@ -106,12 +107,12 @@ class Publisher(Supervised):
             return await self._confirmed(link, channel, message)
         while (other := self._in_flight.get(identity)) is not None:
             await asyncio.wait({other})
-        mine = self._in_flight[identity] = asyncio.get_running_loop().create_future()
+        if (task := asyncio.current_task()) is not None:
+            self._in_flight[identity] = task
         try:
             return await self._confirmed(link, channel, message)
         finally:
-            del self._in_flight[identity]
-            mine.cancel()
+            self._in_flight.pop(identity, None)
 
     async def _confirmed(self, link: Link, channel: Channel, message: Outgoing) -> bool:
         await link.flow()  # nothing is poured into a connection that the broker does not read

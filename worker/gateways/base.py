@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The gateway's raw answer: bounded bytes, not yet decoded; header names in lower case."""
+    """The gateway's raw answer: bounded bytes, not yet decoded; look headers up by their names in lower case."""
 
     status: int
     headers: Mapping[str, str]

@@ -286,7 +286,7 @@ class Sender:
         except BaseException:
             response.close()
             raise
-        return Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+        return Reply(response.status, response.headers, body)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

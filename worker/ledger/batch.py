@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LONGEST_BACKOFF = 2.0
-BUSY = 64
+BUSY = 8
 """From so many items on, the next batch gathers for the whole pace."""
 
 
@@ -36,7 +36,7 @@ class Batcher(Generic[Item, Result]):
         *,
         name: str,
         limit: int = 500,
-        pace: float = 0.02,
+        pace: float = 0.025,
     ) -> None:
         self._flush = flush
         self._name = name

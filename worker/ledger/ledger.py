@@ -17,13 +17,15 @@ import asyncpg
 from worker.core.machine import Decision, Ignored, Moment, admit, decide
 from worker.core.order import Fact, Order, Task, candidates
 from worker.core.policy import Policy
-from worker.ledger.admission import Admissions, Admitted, Entry, Render
+from worker.ledger.admission import Admission, Admissions, Admitted, Entry, Render
 from worker.ledger.batch import Batcher
 from worker.ledger.connection import Pool, is_away
 from worker.ledger.queries import load
 from worker.ledger.rows import OutboxEvent, Stored, event_values, from_record, step_values, to_event
 
 ANSWER_SECONDS = 3.0
+REMEMBERED = 5_000
+"""How many orders a process remembers as it wrote them last: a callback soon after needs no reading."""
 
 MakeFact = Callable[[Order], Fact | None]
 """Makes a fact about the order as it is in the ledger now; None: it has nothing to say about it."""
@@ -56,6 +58,7 @@ class Ledger:
         self._tell = tell
         self._chance = chance
         self._offset = timedelta()
+        self._written: dict[str, Order] = {}
         self._tokens = random.SystemRandom().getrandbits(62)
         self._admit = Batcher(Admissions(self._fetch, render, tell).flush, name="admit")
         self._step = Batcher(self._flush_steps, name="step")
@@ -110,7 +113,10 @@ class Ledger:
         now = self.now()
         decision = admit(order, self._moment(order.gateway, now), sending=sending)
         event = self._render(decision.order, "accepted", now)
-        return await self._admit(Entry(decision, digest, self._token(), event, order.correlation_id))
+        admitted = await self._admit(Entry(decision, digest, self._token(), event, order.correlation_id))
+        if admitted.admission is Admission.NEW:
+            self._remember(admitted.order)
+        return admitted
 
     async def apply(self, order: Order, fact: Fact | MakeFact) -> Decision | Ignored:
         """Let the machine decide what a fact makes of the order as it is now, and write it.
@@ -148,7 +154,15 @@ class Ledger:
                     decision, order=decision.order.changed(number), changes={**decision.changes, **number}
                 )
             else:
-                return decision if written else None
+                if not written:
+                    return None
+                self._remember(decision.order)
+                return decision
+
+    def _remember(self, order: Order) -> None:
+        self._written[order.order_no] = order
+        if len(self._written) > REMEMBERED:
+            del self._written[next(iter(self._written))]
 
     def would_move(self, order: Order, fact: Fact) -> bool:
         """Return whether a fact, were it true, would take the order to another state."""
@@ -174,8 +188,11 @@ class Ledger:
         return stored.order if stored else None
 
     async def locate(self, reference: str) -> tuple[Order, int] | None:
-        """Return the order, and which of its attempts, that a gateway knows under `reference`."""
-        order = await self.find(reference)
+        """Return the order, and which of its attempts, that a gateway knows under `reference`.
+
+        The order may be what this process wrote last, and out of date; `apply` finds that out.
+        """
+        order = self._written.get(reference) or await self.find(reference)
         if order is not None:
             return order, 1
         if len(candidates(reference)) > 1:
