@@ -19,6 +19,8 @@ def no_evidence() -> Mapping[str, Any]:
 class State(StrEnum):
     """Where an order stands; journal and `worker orders show` use these names."""
 
+    __hash__ = str.__hash__  # the table is read for every step, and an enum's own hash is Python code
+
     QUEUED = "queued"  # admitted; not sent yet, or proven not sent
     SUBMITTING = "submitting"  # committed before the call; the call is in flight, or its worker died
     UNKNOWN = "unknown"  # the call was made and nobody knows what became of it
@@ -162,6 +164,8 @@ def candidates(reference: str) -> list[tuple[str, int]]:
 
 class Event(StrEnum):
     """What can happen to an order; the journal's `cause`."""
+
+    __hash__ = str.__hash__
 
     ADMITTED = "admitted"  # its message was taken in
     TAKEN = "taken"  # a free slot: the call is about to be made

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -53,12 +53,12 @@ class Renderer:
             "cost_fen": order.cost_fen,
             "reason": None if reason is None else {"code": reason.code, "message": reason.message},
             "payment": order.payment if what == "awaiting_payment" else None,
-            "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "at": at,
         }
         return OutboxEvent(
             message_id=f"{order.order_no}:{order.version}",
             key=f"order.{what}.{order.source}",
-            body=orjson.dumps(body, default=dict),
+            body=orjson.dumps(body, default=dict, option=orjson.OPT_UTC_Z),
             correlation_id=order.correlation_id,
         )
 
