@@ -77,7 +77,7 @@ class Settler:
         return await self._bury(delivery, settled) if matters() else STOPPING
 
     async def _handled(self, delivery: Delivery, matters: Callable[[], bool]) -> Settled:
-        backoff = Backoff(FIRST_RETRY, LONGEST_RETRY, self._chance)
+        backoff: Backoff | None = None
         failure = ""
         for _ in range(TRIES):
             try:
@@ -87,6 +87,7 @@ class Settler:
             except Exception as error:  # noqa: BLE001 - whatever a handler does, its delivery must be settled
                 failure = f"{type(error).__name__} at {_place(error)}"
             log.error("handler_failed", queue=delivery.queue, error=failure)
+            backoff = backoff or Backoff(FIRST_RETRY, LONGEST_RETRY, self._chance)
             await asyncio.sleep(backoff.next())
             if not matters():
                 return STOPPING
