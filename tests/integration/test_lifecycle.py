@@ -162,7 +162,7 @@ def test_the_same_order_again_is_not_sent_again_but_told_again(here: Stage, mark
     here.producer.submit(again, correlation_id="second")
     after = here.producer.await_event("L-3", "succeeded", count=2)
     assert after.properties.message_id == before.properties.message_id == "L-3:3"
-    assert {**after.body, "at": None} == {**before.body, "at": None}
+    assert after.body == before.body
     assert (before.properties.correlation_id, after.properties.correlation_id) == ("first", "second")
     assert (market.charges("L-3"), market.pushes("L-3")) == (1, 1)
 

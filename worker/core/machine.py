@@ -30,6 +30,7 @@ class Decision:
 
     order: Order
     before: State | None  # None: the order is new
+    at: datetime  # when it was decided, on the database's clock
     fact: Fact
     event: Event  # the journal's cause; differs from `fact.event` where the fact is about another attempt or call
     journal: bool  # False: only counters and the alarm move
@@ -83,7 +84,14 @@ def admit(order: Order, moment: Moment, *, sending: bool) -> Decision:
         changes |= {"sending": 1, "sent_at": moment.now}
     admitted = order.changed(changes)
     return Decision(
-        admitted, None, fact, E.ADMITTED, journal=True, due_in=moment.policy.lease if sending else 0.0, tell="accepted"
+        admitted,
+        None,
+        moment.now,
+        fact,
+        E.ADMITTED,
+        journal=True,
+        due_in=moment.policy.lease if sending else 0.0,
+        tell="accepted",
     )
 
 
@@ -104,7 +112,16 @@ def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
     due_in = _due_in(entered, event, moment)
     tell = _TOLD.get(state)
     return Decision(
-        entered, order.state, fact, event, journal=True, due_in=due_in, tell=tell, changes=changes, new_attempt=failover
+        entered,
+        order.state,
+        moment.now,
+        fact,
+        event,
+        journal=True,
+        due_in=due_in,
+        tell=tell,
+        changes=changes,
+        new_attempt=failover,
     )
 
 
@@ -153,7 +170,9 @@ def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) 
         changes["doubt"] = _doubt(fact)
     remaining = order.changed(changes)
     due_in = _due_in(remaining, event, moment) if answer or hint else None
-    return Decision(remaining, order.state, fact, event, journal=journal, due_in=due_in, tell=None, changes=changes)
+    return Decision(
+        remaining, order.state, moment.now, fact, event, journal=journal, due_in=due_in, tell=None, changes=changes
+    )
 
 
 def _absence(order: Order, event: Event, now: datetime) -> dict[str, Any]:

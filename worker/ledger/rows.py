@@ -133,6 +133,7 @@ def admit_values(decision: Decision, digest: bytes, token: int, event: OutboxEve
         decision.due_in,
         event.key if event else None,
         event.body if event else None,
+        decision.at,
     )
 
 
@@ -144,7 +145,7 @@ def step_values(decision: Decision, token: int) -> tuple[Any, ...]:
         order.id,
         order.revision - 1,
         token,
-        json_text(_columns(decision.changes)),
+        json_text(_columns(decision)),
         decision.before.value if decision.before else None,
         decision.event.value if decision.journal else None,
         order.attempt - decision.new_attempt if decision.event in _ABOUT_THE_ORDER else fact.attempt,
@@ -162,9 +163,11 @@ def event_values(order_id: int, event: OutboxEvent) -> tuple[Any, ...]:
     return order_id, event.message_id, event.key, event.body, clean(event.correlation_id)
 
 
-def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return changed fields of an order as columns; a reason is two of them."""
-    columns = dict(changes)
+def _columns(decision: Decision) -> dict[str, Any]:
+    """Return the changed fields of an order as columns; a reason is two of them."""
+    columns = dict(decision.changes)
+    if "version" in columns:
+        columns["updated_at"] = decision.at
     for name in ("reason", "doubt"):
         if name in columns:
             value: Reason | None = columns.pop(name)

@@ -6,17 +6,17 @@ WITH input AS MATERIALIZED (
       FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[], $6::bytea[], $7::text[], $8::timestamptz[],
         $9::text[], $10::text[], $11::text[], $12::integer[], $13::timestamptz[], $14::bigint[], $15::text[],
-        $16::float8[], $17::text[], $18::bytea[]
+        $16::float8[], $17::text[], $18::bytea[], $19::timestamptz[]
       ) AS t(order_no, source, product, amount_fen, target, digest, route, expires_at,
         correlation_id, state, gateway, sending, sent_at, write_token, task,
-        due_in, event_key, event_body)
+        due_in, event_key, event_body, at)
 ), fresh AS (
     INSERT INTO orders (
         id, order_no, source, product, amount_fen, target, digest, route, expires_at, correlation_id,
-        state, version, gateway, attempt, sending, sent_at, write_token
+        state, version, gateway, attempt, sending, sent_at, write_token, updated_at
     ) OVERRIDING SYSTEM VALUE
     SELECT id, order_no, source, product, amount_fen, target, digest, string_to_array(route, ','), expires_at,
-           correlation_id, state, 1, gateway, 1, sending, sent_at, write_token
+           correlation_id, state, 1, gateway, 1, sending, sent_at, write_token, at
       FROM input
      WHERE NOT EXISTS (SELECT FROM attempts a WHERE a.reference = input.order_no)
      ORDER BY order_no

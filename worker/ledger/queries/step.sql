@@ -22,7 +22,7 @@ WITH input AS MATERIALIZED (
             SELECT n.state, n.version, n.gateway, n.attempt, n.sending, n.upstream_no, n.arrived_fen, n.cost_fen,
                    n.reason_code, n.reason_message, n.payment, n.payment_expires_at, n.sent_at, n.queries, n.unsent,
                    n.absent_count, n.absent_since, n.doubt_code, n.doubt_message, n.review_kind, n.noted, n.delivered,
-                   CASE WHEN n.version = o.version THEN o.updated_at ELSE now() END, o.revision + 1, h.write_token
+                   n.updated_at, o.revision + 1, h.write_token
               FROM jsonb_populate_record(o, h.changes) n
        )
       FROM held h
