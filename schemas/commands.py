@@ -1,7 +1,6 @@
 """Commands, and their answers."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -138,18 +137,6 @@ COMMANDS: Mapping[str, type[Command] | Kinds] = MappingProxyType(
     }
 )
 """The model of each command by its name; of the card commands, by their `kind` as well."""
-
-
-class ErrorCode(StrEnum):
-    """Why a command was not carried out."""
-
-    INVALID_COMMAND = "invalid_command"
-    UNKNOWN_ORDER = "unknown_order"
-    UNKNOWN_GATEWAY = "unknown_gateway"
-    NOT_SUPPORTED = "not_supported"  # this gateway, or this state of the order, does not allow it
-    REFUSED = "refused"  # the gateway said no
-    TIMEOUT = "timeout"
-    UNAVAILABLE = "unavailable"  # the gateway, or something of ours, is away
 
 
 class CommandError(Message):

@@ -23,6 +23,7 @@ from worker.gateways.gateway import Gateway
 from worker.gateways.registry import adapters
 from worker.ledger.connection import Pool, create_pool, is_away, schema_problem
 from worker.ledger.ledger import Ledger
+from worker.ledger.trouble import describe
 from worker.ops.http import OpsServer
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ class Worker:
         self._pool: Pool | None = None
         self._scheduler: Scheduler | None = None
         self._consumer: Consumer | None = None
-        self._waiting_for = "starting"
+        self._waiting_for: list[str] = []
+        self._database_problem = "not connected yet"
+        self._broker_problem = "not connected"
 
     async def run(self, stop: asyncio.Event) -> int:
         """Work until `stop` is set, then drain; return the exit code: 0, or 1 when it could not go on.
@@ -99,7 +102,7 @@ class Worker:
     async def _work(self, stopping: "asyncio.Task[bool]") -> None:
         pool = self._pool = await self._await_database()
         await self._await_topology()
-        self._waiting_for = ""
+        self._broker_problem = "not connected"
         ledger = Ledger(
             pool,
             policies={name: gateway.policy for name, gateway in self._gateways.items()},
@@ -152,15 +155,15 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        log.info("worker_started", products=products, gateway=list(self._gateways))
+        log.info("worker_started", products=products, gateways=list(self._gateways))
         try:
             await asyncio.wait({stopping, *loops}, return_when=asyncio.FIRST_COMPLETED)
             log.info("worker_stopping")
             await consumer.stop()
             loops[2].cancel()
             longest = max((each.timeout_seconds for each in self._settings.gateways.values()), default=0.0)
+            await scheduler.drain(1)  # first, since what it has in hand may begin a call
             left = await sending.drain(longest + 1)
-            await scheduler.drain(1)
             await self._events.drain(ledger, EVENTS_SECONDS)
             if left:
                 log.warning("calls_left", count=left)
@@ -197,41 +200,46 @@ class Worker:
                 pool = await create_pool(database.dsn.get_secret_value(), database.pool_size)
                 problem = await schema_problem(pool)
                 if problem is None:
+                    self._database_problem = "ok"
                     return pool
                 pool.terminate()
             except Exception as error:
                 if not is_away(error):
                     raise
-                problem = f"the database is away ({type(error).__name__})"
-            await self._wait_for(problem)
+                problem = f"the database is away: {describe(error) or type(error).__name__}"
+            self._database_problem = problem
+            await self._wait_for([problem])
 
     async def _await_topology(self) -> None:
         while True:
             try:
                 problems = await check(self._amqp_url, self._topology)
             except BrokerLostError as error:
-                problems = [f"the broker is away: {error}"]
+                problems = [f"the broker cannot be used: {error}"]
             if not problems:
                 return
-            for problem in problems:
-                await self._wait_for(problem, 0.0)
-            await asyncio.sleep(RETRY_SECONDS)
+            self._broker_problem = "; ".join(problems)
+            await self._wait_for(problems)
 
-    async def _wait_for(self, problem: str, seconds: float = RETRY_SECONDS) -> None:
-        if problem != self._waiting_for:
-            log.warning("waiting", what=problem)
-        self._waiting_for = problem
-        await asyncio.sleep(seconds)
+    async def _wait_for(self, problems: list[str]) -> None:
+        if problems != self._waiting_for:
+            for problem in problems:
+                log.warning("waiting", what=problem)
+        self._waiting_for = problems
+        await asyncio.sleep(RETRY_SECONDS)
 
     # --- readiness ---------------------------------------------------------------------------------
 
     def _database_state(self) -> tuple[bool, str]:
-        if self._scheduler is None or self._scheduler.looked_at is None:
-            return False, self._waiting_for
-        return self._scheduler.fresh(), "no claim has succeeded lately"
+        if self._scheduler is None:
+            return self._database_problem == "ok", self._database_problem
+        fresh = self._scheduler.fresh()
+        return fresh, "ok" if fresh else "the alarms have not been looked at lately"
 
     def _broker_state(self) -> tuple[bool, str]:
-        return self._publisher.ready, "the publishing connection is down"
+        ready = self._publisher.ready
+        return ready, "ok" if ready else self._broker_problem
 
     def _consuming_state(self) -> tuple[bool, str]:
-        return self._consumer is not None and self._consumer.ready, "not every queue is consumed"
+        ready = self._consumer is not None and self._consumer.ready
+        return ready, "ok" if ready else "not every queue is consumed"

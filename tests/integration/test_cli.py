@@ -140,7 +140,7 @@ def test_a_database_or_queue_that_refuses_is_told_in_a_line(cli: Cli) -> None:
 def test_orders_of_a_schema_that_is_not_there(cli: Cli) -> None:
     code, out, err = cli("orders", "list", "--json")
     assert (code, out) == (1, [])
-    assert err == ["the database's schema is at nothing, expected 0001: run `worker migrate`"]
+    assert err == ["the database's schema is at no migration, expected 0001: run `worker migrate`"]
 
 
 def test_submit_publishes_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:

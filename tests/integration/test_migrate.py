@@ -116,7 +116,7 @@ async def test_an_empty_database_is_told_apart_from_a_migrated_one(database_dsn:
         pool = await create_pool(dsn, 1)
         found.append(await schema_problem(pool))
         pool.terminate()
-    assert found == [f"the database's schema is at nothing, expected {SCHEMA}: run `worker migrate`", None]
+    assert found == [f"the database's schema is at no migration, expected {SCHEMA}: run `worker migrate`", None]
 
 
 async def test_transitions_of_an_older_machine_stay_allowed(ledger_dsn: str) -> None:
@@ -191,3 +191,12 @@ async def test_no_partition_is_written_behind_the_journals_back(ledger_dsn: str,
     async with connected(ledger_dsn) as connection:
         with pytest.raises(asyncpg.RestrictViolationError):
             await connection.execute(f"INSERT INTO {partition} DEFAULT VALUES")
+
+
+async def test_the_options_of_a_dsn_mean_what_they_mean_to_the_worker(database_dsn: str) -> None:
+    """A database that demands TLS says so in its DSN, and must be migrated by that very DSN."""
+    dsn = f"{database_dsn}?sslmode=prefer&application_name=migration"
+    assert await migrate(dsn) == [SCHEMA]
+    pool = await create_pool(dsn, 1)
+    assert await schema_problem(pool) is None
+    await pool.close()

@@ -216,10 +216,10 @@ def test_secrets_come_from_files_beside_the_settings_and_from_the_environment(
     read: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "secret.txt").write_text(f"{CANARY}\n", encoding="utf-8")
-    monkeypatch.setenv("SHOP_DSN", f"postgresql://w:{CANARY}@db/worker")
+    environ = {"SHOP_DSN": f"postgresql://w:{CANARY}@db/worker"}
     monkeypatch.chdir("/")
     text = (BASE + GATEWAYS).replace(f'"{CANARY}"', '{file = "secret.txt"}')
-    settings = read(text.replace('"postgresql://worker@127.0.0.1/worker"', '{env = "SHOP_DSN"}'))
+    settings = read(text.replace('"postgresql://worker@127.0.0.1/worker"', '{env = "SHOP_DSN"}'), environ)
     gateway = settings.gateways["main"]
     assert isinstance(gateway, ShopSettings)
     assert gateway.app_secret.get_secret_value() == CANARY

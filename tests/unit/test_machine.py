@@ -424,6 +424,16 @@ def test_a_hint_about_an_order_that_was_sent_and_held_absent_is_asked_about_befo
         assert step(proven_unsent, hint).order.state is S.QUEUED
 
 
+def test_a_hint_that_came_before_the_answer_outweighs_a_refusal_and_is_asked_about_at_once() -> None:
+    """Else double payment would be seen or not, by which of the two was faster."""
+    hinted = step(an_order(S.SUBMITTING, route=("a", "b")), a_fact(E.CLAIMED, code="2")).order
+    refused = step(hinted, a_fact(E.REJECTED, sending=1, code="1003", message="no"))
+    assert (refused.order.state, refused.order.attempt, refused.due_in) == (S.UNKNOWN, 1, 0.0)
+    assert refused.order.doubt == Reason("1003", "no")
+    accepted = step(hinted, a_fact(E.ACCEPTED, sending=1))
+    assert (accepted.order.state, accepted.due_in) == (S.PENDING, 0.0)
+
+
 def test_an_unlisted_status_is_journalled_once_for_each_code() -> None:
     order = step(an_order(S.PENDING), a_fact(E.UNCLEAR, code="42")).order
     again = step(order, a_fact(E.UNCLEAR, code="42"))

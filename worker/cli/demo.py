@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import FailedError
+from worker.cli.common import ConfigOption, FailedError
 
 
 def demo(
@@ -15,6 +15,7 @@ def demo(
     fault_rate: Annotated[float, typer.Option(min=0, max=1, help="The share of them that meets a fault")] = 0.3,
     seed: Annotated[int, typer.Option(help="Decides which faults; the same seed, the same faults")] = 1,
     kill: Annotated[bool, typer.Option(help="Kill workers while they work")] = True,
+    _config: ConfigOption = None,  # accepted everywhere, read where there is something to set
 ) -> None:
     """Show all of it on this machine.
 

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import FailedError
+from worker.cli.common import ConfigOption, FailedError
 
 
 def schemas(
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Where to write them")] = Path("schemas"),
+    _config: ConfigOption = None,  # accepted everywhere, read where there is something to set
 ) -> None:
     """Write JSON Schema and AsyncAPI files.
 
-    One for every message, and for every --json output.
+    One for every message, and for what `orders list`, `orders show` and `dead list` print as JSON.
     """
     from schemas.documents import write
 

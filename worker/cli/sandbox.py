@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import FailedError, LevelOption, common, stop_on_signal
+from worker.cli.common import ConfigOption, FailedError, LevelOption, common, stop_on_signal
 
 if TYPE_CHECKING:
     from worker.sandbox import SandboxSettings
@@ -62,6 +62,7 @@ def sandbox(
     app_key: Annotated[str, typer.Option(help="Of the simulated merchant")] = "2002",
     app_secret: Annotated[str, typer.Option(help="Of the simulated merchant; no real one")] = "sandbox-secret",  # noqa: S107 - the simulator's own, and no secret
     log_level: LevelOption = None,
+    _config: ConfigOption = None,  # accepted everywhere, read where there is something to set
 ) -> None:
     """Simulate the gateways until a signal.
 

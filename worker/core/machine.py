@@ -110,6 +110,8 @@ def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
         changes |= _next_attempt(order, event)
     entered = order.changed(changes)
     due_in = _due_in(entered, event, moment)
+    if order.state is S.SUBMITTING and order.hinted and state in _ASKED:
+        due_in = 0.0  # the hint came before the answer to the call
     tell = _TOLD.get(state)
     return Decision(
         entered,
@@ -227,7 +229,7 @@ def _calling(order: Order, fact: Fact, event: Event, state: State, now: datetime
             "sent_at": order.sent_at if may_have_arrived else now,
             "doubt": None,
         }
-    if event is E.UNANSWERED and fact.doubt:
+    if (event is E.UNANSWERED and fact.doubt) or (event is E.REJECTED and state is S.UNKNOWN):
         changes["doubt"] = _doubt(fact)
     if event is E.UNANSWERED and of_older_call(order, fact):
         # that the latest call failed would not end this one: from now on only "no such order" ends both

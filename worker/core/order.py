@@ -142,6 +142,11 @@ class Order:
         return str(self.target.get(ACCOUNT_FIELDS.get(self.product, ""), ""))
 
     @property
+    def hinted(self) -> bool:
+        """Whether the last that was noted is an unproven callback, which nobody has looked into yet."""
+        return self.noted is not None and self.noted.startswith(f"{Event.CLAIMED}:")
+
+    @property
     def final(self) -> bool:
         """Whether nothing but a proven refund or a contradiction can move the order."""
         return self.state in FINAL

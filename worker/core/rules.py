@@ -83,6 +83,11 @@ def _absent(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
     return _wait(order, fact, now, policy)
 
 
+def _refused(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
+    # a callback about a call that was refused contradicts the refusal: the gateway is asked before it is believed
+    return S.UNKNOWN if order.hinted else _fail_over(order, fact, now, policy)
+
+
 def _hinted(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
     # it was sent and then held to be absent: ask once more before it is sent again
     return S.UNKNOWN if order.sent_at is not None and not order.unsent else S.QUEUED
@@ -215,6 +220,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
     },
     S.SUBMITTING: _open_rules(S.SUBMITTING)
     | {
+        E.REJECTED: Rule((S.QUEUED, S.FAILED, S.UNKNOWN), _refused),
         E.CHARGING: _to(S.PENDING),
         E.ABSENT: _note(S.SUBMITTING),
         E.UNCLEAR: _note(S.SUBMITTING),

@@ -11,7 +11,7 @@ from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery
 from worker.broker.settlement import COMMITTED, Settled
 from worker.core.order import TASKS, Order
-from worker.core.outcome import Status
+from worker.core.outcome import Report, Status
 from worker.gateways.base import CallbackRefusal, CallbackReport, RawCallback
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Callbacks:
         order = decision.order
         if attempt == order.attempt and order.state in TASKS:
             self._scheduler.wake()  # its alarm rings now
-        elif self._ledger.would_move(order, replace(report, proven=True).fact(order, attempt)):
+        elif self._ledger.would_move(order, _if_true(report).fact(order, attempt)):
             await self._ask(gateway, order, attempt)
 
     async def _locate(self, gateway: str, parsed: CallbackReport) -> tuple[Order, int]:
@@ -92,8 +92,13 @@ class Callbacks:
             asked = order.changed({"attempt": attempt, "gateway": gateway.name, "upstream_no": None})
         asked_at = self._ledger.now()
         report = await gateway.query(asked, asked_at)
-        if report.status is Status.SILENT:
+        if report.status in (Status.SILENT, Status.UNCLEAR):
             # nothing would ever ask again, so the callback must not be acknowledged as if it had been heard
             raise UnheardHintError(report.code or "no answer")
         log.info("hint_asked", order_no=order.order_no, gateway=gateway.name, status=report.status, state=order.state)
         await self._ledger.apply(order, lambda current: report.answer(current, asked, asked_at))
+
+
+def _if_true(report: Report) -> Report:
+    """Return a hint as the proof that it is not; how much arrived is nowhere in it, and does not matter here."""
+    return replace(report, proven=True, arrived_fen=report.arrived_fen or 1)

@@ -24,6 +24,7 @@ log = structlog.get_logger("worker.events")
 BATCH = 500
 MOST_IN_MEMORY = 20_000
 """Beyond it, events wait in the outbox alone: the broker has been away for long."""
+MOST_FORGOTTEN = 5_000  # in one statement
 POLL_SECONDS = 0.5
 
 
@@ -106,6 +107,7 @@ class EventPublisher:
                 while self._publisher.ready and (left := await ledger.take_events(BATCH)):
                     log.info("events_taken_over", count=len(left))
                     await self._publish(left)
+                    await self._forget(ledger)  # or what is told again and again would never end
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -139,15 +141,10 @@ class EventPublisher:
             log.warning("events_not_confirmed", count=failed)
 
     async def _forget(self, ledger: "Ledger") -> None:
-        confirmed, self._confirmed = self._confirmed, []
-        if not confirmed:
-            return
-        try:
-            await ledger.forget_events(confirmed)
-        except BaseException:
-            # unheard of or undone: published again by whoever takes them
-            self._confirmed.extend(confirmed)
-            raise
+        while self._confirmed:
+            some = self._confirmed[:MOST_FORGOTTEN]
+            await ledger.forget_events(some)  # fails: they are forgotten later, or told again by whoever takes them
+            del self._confirmed[: len(some)]
 
     def _outgoing(self, event: OutboxEvent) -> Outgoing:
         return Outgoing(

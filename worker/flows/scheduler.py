@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from worker.core.order import Event, Fact, Order, State, Task
+from worker.core.order import TASKS, Event, Fact, Order, State, Task
 from worker.flows.sending import take
 from worker.gateways.lease import Lease
 from worker.ledger.connection import is_away
@@ -43,6 +43,7 @@ class Scheduler:
         self._products = products
         self.sending: Sending | None = None  # whose freed slots wake us, so it is made after us
         self._wake = asyncio.Event()
+        self._stopping = False
         self._backlog: set[str] = set()
         self._asking = dict.fromkeys(gateways, 0)
         self._crowded: set[str] = set()  # gateways with more due queries than room
@@ -84,6 +85,7 @@ class Scheduler:
             try:
                 if loop.time() >= next_clock:
                     await self._ledger.synchronize()
+                    await self._tell_strays()
                     next_clock = loop.time() + CLOCK_SECONDS
                 more = await self._look()
                 self.looked_at = datetime.now(UTC)
@@ -96,7 +98,8 @@ class Scheduler:
                 await self._rest()
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the work in hand, at most so long; what is left rings again."""
+        """Begin no more calls, and wait for the work in hand, at most so long; what is left rings again."""
+        self._stopping = True
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=seconds)
 
@@ -109,10 +112,14 @@ class Scheduler:
         finally:
             self._wake.clear()
 
+    async def _tell_strays(self) -> None:
+        for name in await self._ledger.stray_gateways(list(self._gateways)):
+            log.error("orders_of_unknown_gateway", gateway=name, what="nobody takes its open orders up: configure it")
+
     async def _look(self) -> bool:
         """Claim once of each kind; return whether there may be more."""
         more = False
-        for order in (expired := await self._ledger.claim_expired(MOST)):
+        for order in (expired := await self._ledger.claim_expired(MOST, self._products)):
             self._spawn(self._expire(order))
         more |= len(expired) == MOST
         for name, gateway in self._gateways.items():
@@ -159,7 +166,7 @@ class Scheduler:
         started = False
         try:
             lease = Lease.lasting(gateway.policy.lease)
-            taken = await take(self._ledger, order)
+            taken = None if self._stopping else await take(self._ledger, order)
             if taken is not None:
                 self.sending.start(taken, lease)
                 started = True
@@ -176,26 +183,18 @@ class Scheduler:
                 self._wake.set()
 
     async def _question(self, order: Order, gateway: "Gateway") -> None:
-        """Ask, and apply the answer; once more where it ends the order, yet a newer hint came meanwhile."""
-        before, after = await self._answer(order, gateway)
-        if after.final and before.noted != order.noted:
-            await self._answer(after, gateway)
-        if after.state is State.QUEUED:
-            self._wake.set()
-
-    async def _answer(self, order: Order, gateway: "Gateway") -> tuple[Order, Order]:
-        """Return the order as it was when the answer was applied to it, and as it is since."""
+        """Ask, and apply the answer, unless something newer is known by then."""
         asked_at = self._ledger.now()
         report = await gateway.query(order, asked_at)
-        found = order
 
-        def answer(current: Order) -> Fact:
-            nonlocal found
-            found = current
-            return report.answer(current, order, asked_at)
+        def answer(current: Order) -> Fact | None:
+            hinted = current.noted != order.noted and current.hinted and current.state in TASKS
+            # a hint that came after the question outweighs its answer: the alarm rings already, to ask again
+            return None if hinted else report.answer(current, order, asked_at)
 
         decision = await self._ledger.apply(order, answer)
-        return found, decision.order
+        if decision.order.state is State.QUEUED or decision.order.hinted:
+            self._wake.set()
 
     async def _end_lease(self, order: Order) -> None:
         fact = Fact(Event.LEASE_ENDED, attempt=order.attempt, sending=order.sending)

@@ -9,7 +9,7 @@ import structlog
 
 from worker.core.machine import Decision, Ignored
 from worker.core.order import Event, Fact, Order, State
-from worker.core.outcome import Outcome
+from worker.core.outcome import Outcome, Submitted
 
 if TYPE_CHECKING:
     from worker.gateways.gateway import Gateway
@@ -36,14 +36,19 @@ class Sending:
 
     async def drain(self, seconds: float) -> int:
         """Wait for the calls in flight, at most so long; return how many are left to their leases."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._tasks and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(tuple(self._tasks), timeout=left)
         return len(self._tasks)
 
     async def _send(self, order: Order, lease: "Lease") -> None:
         gateway = self._gateways[order.gateway]
+        now = self._ledger.now()
         try:
-            submitted = await gateway.submit(order, self._ledger.now(), lease)
+            if order.expires_at is not None and now >= order.expires_at:
+                submitted = Submitted(Outcome.NOT_SENT, "expired", "its time was over before the call")
+            else:
+                submitted = await gateway.submit(order, now, lease)
         finally:
             gateway.gate.leave()
             self._freed(order.gateway)

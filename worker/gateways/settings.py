@@ -15,9 +15,10 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
         return value
     match value:
         case {"env": str(name), **rest} if not rest:
-            if name not in os.environ:
+            environ = (info.context or {}).get("environ", os.environ)
+            if name not in environ:
                 raise ValueError(f"the environment variable {name} is not set")
-            return os.environ[name]
+            return environ[name]
         case {"file": str(name), **rest} if not rest:
             directory = (info.context or {}).get("directory", Path())
             try:

@@ -88,6 +88,6 @@ async def schema_problem(pool: Pool) -> str | None:
         found = await pool.fetchval(load("schema_version"))
     except asyncpg.UndefinedTableError:
         found = None
-    if found == SCHEMA:
+    if found is not None and found >= SCHEMA:  # migrations only add, so a worker of before goes on
         return None
-    return f"the database's schema is at {found or 'nothing'}, expected {SCHEMA}: run `worker migrate`"
+    return f"the database's schema is at {found or 'no migration'}, expected {SCHEMA}: run `worker migrate`"

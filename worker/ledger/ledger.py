@@ -93,11 +93,6 @@ class Ledger:
             return False
         return True
 
-    @property
-    def skew(self) -> timedelta:
-        """How far the database's clock is ahead of this machine's."""
-        return self._offset
-
     def now(self) -> datetime:
         """Return the database's time."""
         return datetime.now(UTC) + self._offset
@@ -165,9 +160,9 @@ class Ledger:
             del self._written[next(iter(self._written))]
 
     def would_move(self, order: Order, fact: Fact) -> bool:
-        """Return whether a fact, were it true, would take the order to another state."""
+        """Return whether a fact, were it true, would be a step of the order."""
         decision = decide(order, fact, self._moment(order.gateway, self.now()))
-        return isinstance(decision, Decision) and decision.order.state is not order.state
+        return isinstance(decision, Decision) and decision.order.version != order.version
 
     async def claim(
         self, gateway: str, task: Task, limit: int, lease: float, products: Sequence[str] | None = None
@@ -176,9 +171,13 @@ class Ledger:
         rows = await self._fetch("claim", gateway, task.value, products, limit, lease)
         return [from_record(row).order for row in rows]
 
-    async def claim_expired(self, limit: int) -> list[Order]:
+    async def claim_expired(self, limit: int, products: Sequence[str] | None = None) -> list[Order]:
         """Take up to `limit` orders that waited past their `expires_at`."""
-        return [from_record(row).order for row in await self._fetch("claim_expired", limit)]
+        return [from_record(row).order for row in await self._fetch("claim_expired", limit, products)]
+
+    async def stray_gateways(self, known: Sequence[str]) -> list[str]:
+        """Return the gateways with open orders that are not among `known`: nobody takes those orders up."""
+        return [row["gateway"] for row in await self._fetch("stray_gateways", known)]
 
     # --- reading ---------------------------------------------------------------------------------
 

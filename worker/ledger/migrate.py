@@ -2,11 +2,13 @@
 
 import io
 from importlib import resources
+from typing import Any
 
+import asyncpg
 from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -32,8 +34,12 @@ async def migrate(dsn: str) -> list[str]:
     Raises:
         OSError, sqlalchemy.exc.SQLAlchemyError: the database cannot be reached or refuses a statement.
     """
-    url = make_url(dsn).set(drivername="postgresql+asyncpg")
-    engine = create_async_engine(url, poolclass=NullPool)
+
+    async def connect() -> Any:
+        # by the very text that every other command connects with: SQLAlchemy would read its options otherwise
+        return await asyncpg.connect(dsn)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_upgrade)

@@ -28,7 +28,19 @@ KEYS = frozenset(
         *("count", "size", "limit", "seconds", "retry_in", "age", "waiting", "in_flight", "depth", "since", "until"),
         *("operation", "method", "path", "status", "phase", "answer", "host", "port", "listen", "remote_addr", "url"),
         *("task", "command", "operator", "note", "setting", "worker", "process", "pid", "signal", "exit_code"),
-        *("batch", "orders", "outcome", "ignored", "connection", "repairs", "run", "consumer", "message_id", "where"),
+        *(
+            "batch",
+            "orders",
+            "outcome",
+            "gateways",
+            "ignored",
+            "connection",
+            "repairs",
+            "run",
+            "consumer",
+            "message_id",
+            "where",
+        ),
         *("migration", "table", "partition", "statement", "sqlstate", "server", "dependency", "ok", "error", "what"),
     }
 )

@@ -3,6 +3,7 @@ WITH due AS MATERIALIZED (
     SELECT a.order_id
       FROM alarms a
      WHERE a.expires_at <= now() AND a.task = 'submit'
+       AND ($2::text[] IS NULL OR a.product = ANY($2::text[]))
      ORDER BY a.expires_at
      LIMIT $1
        FOR NO KEY UPDATE SKIP LOCKED
