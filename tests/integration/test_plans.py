@@ -138,7 +138,8 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
     ids = [order.id for order in pending]
     given: dict[str, Sequence[Any]] = {
         "claim": ("one", Task.QUERY.value, None, 50, 60.0),
-        "claim_expired": (500,),
+        "claim_expired": (500, None),
+        "stray_gateways": (["one"],),
         "find": ([order.order_no for order in pending],),
         "find_attempts": (["F50000R2"],),
         "tokens": (ids,),
@@ -154,7 +155,7 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
 
 
 STATEMENTS = (
-    *("claim", "claim_expired", "find", "find_attempts", "tokens", "alarms", "story"),
+    *("claim", "claim_expired", "stray_gateways", "find", "find_attempts", "tokens", "alarms", "story"),
     *("take_events", "forget_events", "list", "step", "admit"),
 )
 
