@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import aiohttp
@@ -175,8 +175,9 @@ class _Call:
 class _Request(aiohttp.ClientRequest):
     """aiohttp's request, with a last look before the bytes leave.
 
-    aiohttp calls `send` once it has a connection, and closes it when `send` fails. The head is
-    only buffered there: head and body leave together, in `write_bytes`, a loop iteration later.
+    aiohttp calls `send` once it has a connection, created or reused, and closes it when `send` fails. The
+    head is only buffered there: head and body leave together, in `write_bytes`, a loop iteration later. So
+    both mark the call as one that may have been sent (a TraceConfig tells the same, at 17 microseconds a call).
     """
 
     call: _Call
@@ -190,6 +191,7 @@ class _Request(aiohttp.ClientRequest):
     async def write_bytes(
         self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
     ) -> None:
+        self.call.connected = True
         # it runs in a task of its own: the failure travels through the protocol, as aiohttp's own do
         if self._may_write(conn):
             await super().write_bytes(writer, conn, content_length)
@@ -203,17 +205,6 @@ class _Request(aiohttp.ClientRequest):
             self.call.refused = "stale_connection"
             return False
         return self.call.may_begin()
-
-
-async def _saw_connection(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: object) -> None:
-    context.trace_request_ctx.connected = True  # the _Call
-
-
-def _trace() -> aiohttp.TraceConfig:
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(_saw_connection)
-    trace.on_connection_reuseconn.append(_saw_connection)
-    return trace
 
 
 class Sender:
@@ -277,7 +268,6 @@ class Sender:
             headers=headers,
             allow_redirects=False,
             middlewares=(call,),
-            trace_request_ctx=call,
         )
         try:
             self._marks_work = self._marks_work and call.connected
@@ -296,7 +286,6 @@ class Sender:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity", "User-Agent": "order-worker"},
                 request_class=_Request,
-                trace_configs=[_trace()],
             )
         return self._session
 

@@ -84,7 +84,7 @@ class Admissions:
             elif firsts[order_no] is entry:
                 admissions.append(Admitted(Admission.NEW, entry.decision.order.changed({"id": key})))
                 if entry.event is not None:
-                    told.append(replace(entry.event, id=outbox.get(entry.event.message_id, 0)))
+                    told.append(entry.event.stored(outbox.get(entry.event.message_id, 0)))
             else:
                 admissions.append(_judge_twin(entry, firsts[order_no], key, repeats))
         if repeats:

@@ -36,7 +36,7 @@ class Batcher(Generic[Item, Result]):
         *,
         name: str,
         limit: int = 500,
-        pace: float = 0.025,
+        pace: float = 0.03,
     ) -> None:
         self._flush = flush
         self._name = name

@@ -241,7 +241,7 @@ class Ledger:
         written = {row["id"] for row in rows if row["id"] is not None}
         outbox = {row["message_id"]: row["outbox_id"] for row in rows if row["outbox_id"] is not None}
         told = [
-            replace(s.event, id=outbox[s.event.message_id])
+            s.event.stored(outbox[s.event.message_id])
             for s in ordered
             if s.event is not None and s.decision.order.id in written
         ]

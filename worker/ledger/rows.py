@@ -25,6 +25,10 @@ class OutboxEvent:
     correlation_id: str | None
     id: int = 0
 
+    def stored(self, key: int) -> "OutboxEvent":
+        """Return this event as its row has it."""
+        return OutboxEvent(self.message_id, self.key, self.body, self.correlation_id, key)
+
 
 def to_event(row: asyncpg.Record) -> OutboxEvent:
     """Return the event that a row of `outbox` is."""
