@@ -85,7 +85,7 @@ mismatch            re re re re re =  re re re re re
 absent              .  =  =  =  =  =  =  =  =  =  =
 unclear             =  =  =  =  =  =  =  =  =  =  =
 silent              .  =  ~  ~  ~  .  .  .  .  .  .
-claimed             =  =  =  =  =  =  =  =  =  =  =
+claimed             un =  =  =  =  =  =  =  =  =  =
 ghost               re re re re re =  re re re re re
 old_news            =  =  =  =  =  =  =  =  =  =  =
 resolved_succeeded  .  .  .  .  .  SU .  .  .  .  .
@@ -236,8 +236,11 @@ def test_an_expired_order_is_not_sent(seconds: float) -> None:
 
 def test_the_deadline_counts_from_the_first_sending_that_may_have_arrived() -> None:
     after_absence = step(an_order(S.QUEUED, unsent=0), a_fact(E.TAKEN)).order
-    after_not_sent = step(an_order(S.QUEUED, unsent=1), a_fact(E.TAKEN)).order
-    assert (after_absence.sent_at, after_not_sent.sent_at) == (ago(60), NOW)
+    never_left = step(an_order(S.SUBMITTING, sending=1), a_fact(E.NOT_SENT, sending=1)).order
+    assert never_left.sent_at is None
+    assert (after_absence.sent_at, step(never_left, a_fact(E.TAKEN)).order.sent_at) == (ago(60), NOW)
+    resent = step(an_order(S.SUBMITTING, sending=2), a_fact(E.NOT_SENT, sending=2)).order
+    assert resent.sent_at == ago(60), "the call before this one may have arrived after all"
 
 
 def test_calls_that_were_not_sent_are_tried_again_later_and_later() -> None:
@@ -420,7 +423,11 @@ def test_a_hint_about_an_order_that_was_sent_and_held_absent_is_asked_about_befo
     hint = a_fact(E.CLAIMED, code="2")
     decision = step(an_order(S.QUEUED, unsent=0), hint)
     assert (decision.order.state, decision.due_in) == (S.UNKNOWN, 0.0)
-    for proven_unsent in (an_order(S.QUEUED, unsent=1), an_order(S.QUEUED, unsent=0, sent_at=None)):
+    resend_not_sent = an_order(S.QUEUED, sending=2, unsent=1)
+    assert step(resend_not_sent, hint).order.state is S.UNKNOWN, (
+        "that the second call never left says nothing of the first"
+    )
+    for proven_unsent in (an_order(S.QUEUED, unsent=1, sent_at=None), an_order(S.QUEUED, unsent=0, sent_at=None)):
         assert step(proven_unsent, hint).order.state is S.QUEUED
 
 

@@ -222,13 +222,10 @@ def _calling(order: Order, fact: Fact, event: Event, state: State, now: datetime
         changes["unsent"] = order.unsent + 1
     elif state is not S.SUBMITTING:
         changes["unsent"] = 0
+    if event is E.NOT_SENT and order.unsent == order.sending - 1:
+        changes["sent_at"] = None  # no call of this order has ever left
     if event is E.TAKEN and state is S.SUBMITTING:
-        may_have_arrived = order.sent_at is not None and not order.unsent
-        changes |= {
-            "sending": order.sending + 1,
-            "sent_at": order.sent_at if may_have_arrived else now,
-            "doubt": None,
-        }
+        changes |= {"sending": order.sending + 1, "sent_at": order.sent_at or now, "doubt": None}
     if (event is E.UNANSWERED and fact.doubt) or (event is E.REJECTED and state is S.UNKNOWN):
         changes["doubt"] = _doubt(fact)
     if event is E.UNANSWERED and of_older_call(order, fact):

@@ -90,7 +90,7 @@ def _refused(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
 
 def _hinted(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
     # it was sent and then held to be absent: ask once more before it is sent again
-    return S.UNKNOWN if order.sent_at is not None and not order.unsent else S.QUEUED
+    return S.UNKNOWN if order.sent_at is not None else S.QUEUED
 
 
 def _payment_due(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
