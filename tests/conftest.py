@@ -9,6 +9,8 @@ import pytest
 
 from worker.embedded import Postgres, RabbitMQ, create_database, drop_database
 
+pytest.register_assert_rewrite("support")  # so that what fails in there shows its values too
+
 PRODUCTS = ("mobile", "power", "oil", "game", "douyin", "campus", "ebike")
 
 
