@@ -1,25 +1,18 @@
 """What comes in and what goes out, as plain data: no handler ever holds a channel."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 PERSISTENT = 2
-_NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
+NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
 
 
-def no_headers() -> Mapping[str, Any]:
-    """Return the empty headers, for dataclass defaults."""
-    return _NO_HEADERS
-
-
-@dataclass(frozen=True, slots=True)
-class Properties:
+class Properties(NamedTuple):
     """A message's properties as its producer set them; `type` is what pamqp calls `message_type`."""
 
     content_type: str | None = None
@@ -28,7 +21,7 @@ class Properties:
     message_id: str | None = None
     correlation_id: str | None = None
     reply_to: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=no_headers)
+    headers: Mapping[str, Any] = NO_HEADERS
     priority: int | None = None
     timestamp: datetime | None = None
     expiration: str | None = None
@@ -36,8 +29,7 @@ class Properties:
     app_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One message as the broker handed it to us. Only what its handler returns settles it."""
 
     queue: str
@@ -48,8 +40,7 @@ class Delivery:
     redelivered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """One message to publish, persistent. An answer goes to exchange `""` with the `reply_to` as routing key."""
 
     exchange: str
@@ -58,7 +49,7 @@ class Outgoing:
     message_id: str | None = None  # without one it gets a random one
     type: str | None = None
     correlation_id: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=no_headers)
+    headers: Mapping[str, Any] = NO_HEADERS
     reply_to: str | None = None
     content_type: str | None = "application/json"
     content_encoding: str | None = None
@@ -82,7 +73,7 @@ def read_delivery(queue: str, frame: Basic.Deliver, message: DeliveredMessage) -
             given.message_id,
             given.correlation_id,
             given.reply_to,
-            given.headers or _NO_HEADERS,
+            given.headers or NO_HEADERS,
             given.priority,
             given.timestamp,
             given.expiration,
@@ -93,8 +84,8 @@ def read_delivery(queue: str, frame: Basic.Deliver, message: DeliveredMessage) -
     )
 
 
-def wire_properties(message: Outgoing) -> Basic.Properties:
-    """Return the properties as pamqp's, persistent."""
+def wire_properties(message: Outgoing, message_id: str) -> Basic.Properties:
+    """Return the properties as pamqp's, persistent; `message_id` is the message's own, or what was made for it."""
     return Basic.Properties(
         content_type=message.content_type,
         content_encoding=message.content_encoding,
@@ -103,7 +94,7 @@ def wire_properties(message: Outgoing) -> Basic.Properties:
         priority=message.priority,
         correlation_id=message.correlation_id,
         reply_to=message.reply_to,
-        message_id=message.message_id,
+        message_id=message_id,
         timestamp=message.timestamp,
         message_type=message.type,
         app_id=message.app_id,

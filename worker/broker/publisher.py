@@ -3,14 +3,14 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import structlog
-from aiormq import Channel, ChannelNotFoundEntity, PublishError
+from aiormq import ChannelInvalidStateError, ChannelNotFoundEntity, PublishError
 from pamqp.commands import Basic
 
-from worker.broker.connection import BrokerLostError, Link, UnsendableError, close_channel, outcome
-from worker.broker.message import Outgoing, wire_properties
+from worker.broker.connection import BrokerLostError, Link, close_channel, outcome
+from worker.broker.message import Outgoing
+from worker.broker.outlet import Confirmation, Outlet
 from worker.broker.supervisor import Supervised
 
 AWAY_SECONDS = 5.0  # how long a publish waits for a connection
@@ -40,11 +40,9 @@ class Publisher(Supervised):
         self._away_seconds = away_seconds
         self._confirm_seconds = confirm_seconds
         self._link: Link | None = None
-        self._channel: Channel | None = None
+        self._outlet: Outlet | None = None
         self._up = asyncio.Event()
         self._suspect = asyncio.Event()
-        self._in_flight: dict[str, asyncio.Task[Any]] = {}
-        self._sending: set[asyncio.Task[bool]] = set()
 
     @property
     def ready(self) -> bool:
@@ -67,84 +65,62 @@ class Publisher(Supervised):
         if not messages:
             return []
         try:
-            link, channel = await self._connected()
+            link, outlet = await self._connected()
         except BrokerLostError as error:
             return [error] * len(messages)
-        tasks = [asyncio.create_task(self._send(link, channel, message)) for message in messages]
-        self._sending.update(tasks)
+        confirmations: list[Confirmation] = []
         try:
-            _, late = await asyncio.wait(tasks, timeout=self._confirm_seconds)
+            async with asyncio.timeout(self._confirm_seconds):
+                await link.flow()  # nothing is poured into a connection that the broker does not read
+                confirmations = await outlet.send(messages)
+                await asyncio.wait(confirmations)
+        except TimeoutError:
+            lost: BrokerLostError = await self._late(link, outlet)
+        except ChannelInvalidStateError as error:
+            lost = BrokerLostError(f"publish: {type(error).__name__} {error}")
+        else:
+            return [_result(each) for each in confirmations]
         finally:
-            self._sending.difference_update(tasks)
-            for task in tasks:
-                task.cancel()
-        if not late:
-            return [_result(task) for task in tasks]
+            for each in confirmations:
+                each.cancel()
+        return [lost if each.cancelled() else _result(each) for each in confirmations] or [lost] * len(messages)
+
+    async def _late(self, link: Link, outlet: Outlet) -> BrokerLostError:
+        """Say why confirms do not come; unless the broker's alarm explains it, the connection is given up."""
         blocked = not await link.flowing()
-        if not blocked and self._channel is channel:
+        if not blocked and self._outlet is outlet:
             self._up.clear()
             self._suspect.set()
-        lost = BrokerLostError(f"publish: not confirmed in time{', the broker has blocked us' if blocked else ''}")
-        return [lost if task in late else _result(task) for task in tasks]
+        return BrokerLostError(f"publish: not confirmed in time{', the broker has blocked us' if blocked else ''}")
 
-    async def _connected(self) -> tuple[Link, Channel]:
+    async def _connected(self) -> tuple[Link, Outlet]:
         """Return what is up, or will be in a moment."""
         try:
             async with asyncio.timeout(self._away_seconds):
                 while not self._stopping.is_set():
                     await self._up.wait()
-                    if self._link is not None and self._channel is not None and not self._channel.is_closed:
-                        return self._link, self._channel
+                    if self._link is not None and self._outlet is not None and self._outlet.open:
+                        return self._link, self._outlet
                     self._up.clear()  # it has just ended; the supervisor is about to notice
         except TimeoutError:
             raise BrokerLostError("publish: the broker is away") from None
         raise BrokerLostError("publish: the publisher has stopped")
 
-    async def _send(self, link: Link, channel: Channel, message: Outgoing) -> bool:
-        """Publish and wait for the confirm. A `message_id` is in flight once: aiormq tells returns apart by it."""
-        identity = message.message_id
-        if identity is None:
-            return await self._confirmed(link, channel, message)
-        while (other := self._in_flight.get(identity)) is not None:
-            await asyncio.wait({other})
-        if (task := asyncio.current_task()) is not None:
-            self._in_flight[identity] = task
-        try:
-            return await self._confirmed(link, channel, message)
-        finally:
-            self._in_flight.pop(identity, None)
-
-    async def _confirmed(self, link: Link, channel: Channel, message: Outgoing) -> bool:
-        await link.flow()  # nothing is poured into a connection that the broker does not read
-        try:
-            frame = await channel.basic_publish(
-                message.body,
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                properties=wire_properties(message),
-                mandatory=True,
-                wait=False,
-            )
-        except PublishError:
-            return False
-        if not isinstance(frame, Basic.Ack):
-            raise BrokerLostError("publish: not confirmed")
-        return True
-
     async def _serve(self, link: Link) -> None:
         self._suspect.clear()
         channel = await link.channel(confirms=True)
-        self._link, self._channel = link, channel
+        outlet = Outlet(channel)
+        self._link, self._outlet = link, outlet
         self._up.set()
         closing = channel.closing
         waits = {asyncio.create_task(self._stopping.wait()), asyncio.create_task(self._suspect.wait())}
         try:
             await asyncio.wait({closing, link.lost, *waits}, return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.is_set() and self._sending:
-                await asyncio.wait(self._sending, timeout=self._confirm_seconds)
+            if self._stopping.is_set() and outlet.in_flight:
+                await asyncio.wait(tuple(outlet.in_flight), timeout=self._confirm_seconds)
         finally:
             self._up.clear()
-            self._link = self._channel = None
+            self._link = self._outlet = None
             for task in waits:
                 task.cancel()
             if self._suspect.is_set():
@@ -163,10 +139,11 @@ def _explain(name: str, closing: asyncio.Future[None]) -> None:
         log.warning("publisher_lost", connection=name, error=str(error or ""))
 
 
-def _result(task: asyncio.Task[bool]) -> bool | BrokerLostError:
+def _result(confirmation: Confirmation) -> bool | BrokerLostError:
+    if not confirmation.cancelled() and isinstance(confirmation.exception(), PublishError):
+        return False
     try:
-        return outcome(task, "publish")
+        frame = outcome(confirmation, "publish")
     except BrokerLostError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - one message that cannot be encoded must not hide what became of the rest
-        return UnsendableError(f"publish: {type(error).__name__} {error}")
+    return True if isinstance(frame, Basic.Ack) else BrokerLostError("publish: not confirmed")
