@@ -27,7 +27,11 @@ class Market:
     @property
     def gateway(self) -> str:
         """The `base_url` of its wikeyun."""
-        return f"{self.url}/wikeyun"
+        return self.base("wikeyun")
+
+    def base(self, gateway: str) -> str:
+        """The `base_url` of a gateway."""
+        return f"{self.url}/{gateway}"
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -73,11 +77,39 @@ class Market:
         """How often an order number was pushed."""
         return sum(int(entry["pushes"]) for entry in self.entries(order_no))
 
+    def cards(self, number: str | None = None) -> list[dict[str, Any]]:
+        """The cards that were added at gateways; `calls["add"]` counts also the refused repeats."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/ledger/cards{f'?number={number}' if number else ''}")["cards"]
+        return found
+
+    def paid(self, user_id: str) -> dict[str, int]:
+        """How often a campus user was charged, and paid, at the simulated zjzdy."""
+        found: dict[str, int] = self._ask("GET", "/zjzdy/payer")["users"][user_id]
+        return found
+
     # --- the puppeteer -----------------------------------------------------------------------------
 
-    def force(self, order_no: str, fault: str, call: str = "push", times: int = 1) -> None:
-        """Let the next calls about an order number get this fault."""
-        self._ask("POST", "/faults", {"order_no": order_no, "fault": fault, "call": call, "times": times})
+    def force(self, order_no: str, fault: str, call: str = "push", times: int = 1, gateway: str = "*") -> None:
+        """Let the next calls about an order number, or an account, get this fault."""
+        wanted = {"order_no": order_no, "fault": fault, "call": call, "times": times, "gateway": gateway}
+        self._ask("POST", "/faults", wanted)
+
+    def clear(self) -> None:
+        """Let no more calls get a fault that was forced."""
+        self._ask("DELETE", "/faults")
+
+    def top_up(self, gateway: str, fen: int) -> int:
+        """Prepay more at a gateway, or less than 0 to take out; return what is there then."""
+        return int(self._ask("POST", "/ledger/topup", {"gateway": gateway, "fen": fen})["balance_fen"])
+
+    def rotate(self, gateway: str) -> dict[str, Any]:
+        """Let a gateway sign with another key from now on; return what it tells its merchants of it."""
+        told: dict[str, Any] = self._ask("POST", "/control/rotate", {"gateway": gateway})
+        return told
+
+    def pay(self, record_ids: str, *, anyway: bool = False) -> bool:
+        """Pay a charge of the simulated zjzdy, as its payer; whether it could be paid."""
+        return bool(self._ask("POST", "/zjzdy/payer", {"record_ids": record_ids, "anyway": anyway})["paid"])
 
     def held(self, order_no: str) -> bool:
         """Whether a call about an order number is being held."""

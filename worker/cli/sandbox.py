@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 _FIELD = re.compile(r"([a-z_]+): (.*)", re.DOTALL)
 
 
-def _amounts(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise typer.BadParameter("expected whole yuan with commas between, or nothing for any", param_hint="--amounts")
-    return tuple(map(int, parts))
-
-
 def sandbox(
     context: typer.Context,
     *,
@@ -45,11 +38,13 @@ def sandbox(
     unlisted_seconds: Annotated[
         float, typer.Option(metavar="SECONDS", help="How long a status that no document lists is told")
     ] = 5.0,
+    payer_late_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How late a payer is who pays late")
+    ] = 10.0,
     callback_repeats: Annotated[int, typer.Option(help="Repeats of a callback that nobody acknowledges")] = 5,
     callback_repeat_after: Annotated[float, typer.Option(metavar="SECONDS", help="Between two of them")] = 1.0,
     callback_timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long one may take")] = 5.0,
-    amounts: Annotated[str, typer.Option(help='Face values that are sold, in yuan; "": any')] = "50,100,200",
-    balance_fen: Annotated[int, typer.Option(help="What the merchant has prepaid")] = 10_000_000_000,
+    balance_fen: Annotated[int, typer.Option(help="What the merchant has prepaid at each gateway")] = 10_000_000_000,
     endings: Annotated[bool, typer.Option(help="An account's last two digits may ask for a fault")] = True,
     accept_duplicates: Annotated[
         bool, typer.Option("--accept-duplicates", help="Charge a repeated order number again instead of refusing it")
@@ -58,9 +53,10 @@ def sandbox(
         Path | None,
         typer.Option(metavar="PATH", help="Keep what was charged there, as JSON Lines, and read it at start"),
     ] = None,
-    store_id: Annotated[str, typer.Option(help="Of the simulated merchant")] = "1001",
-    app_key: Annotated[str, typer.Option(help="Of the simulated merchant")] = "2002",
-    app_secret: Annotated[str, typer.Option(help="Of the simulated merchant; no real one")] = "sandbox-secret",  # noqa: S107 - the simulator's own, and no secret
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SIMULATOR.SETTING=VALUE", help="Such as wikeyun.app_secret=…; repeatable"),
+    ] = None,
     log_level: LevelOption = None,
     _config: ConfigOption = None,  # accepted everywhere, read where there is something to set
 ) -> None:
@@ -70,9 +66,15 @@ def sandbox(
     """
     common(context, None, log_level).log("warning")
     from worker.sandbox import SandboxSettings
+    from worker.sandbox.discovery import parse
 
     try:
+        simulators = parse(overrides or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--set") from None
+    try:
         settings = SandboxSettings(
+            simulators=simulators,
             host=host,
             port=port,
             fault_rate=fault_rate,
@@ -83,17 +85,14 @@ def sandbox(
             slow_seconds=slow_seconds,
             absent_seconds=absent_seconds,
             unlisted_seconds=unlisted_seconds,
+            payer_late_seconds=payer_late_seconds,
             callback_repeats=callback_repeats,
             callback_repeat_after=callback_repeat_after,
             callback_timeout=callback_timeout,
-            amounts=_amounts(amounts),
             balance_fen=balance_fen,
             by_ending=endings,
             accept_duplicates=accept_duplicates,
             ledger_file=ledger_file,
-            store_id=store_id,
-            app_key=app_key,
-            app_secret=app_secret,
         )
     except ValueError as error:
         raise _bad_option(str(error)) from None

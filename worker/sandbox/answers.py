@@ -3,8 +3,8 @@
 import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
@@ -27,7 +27,23 @@ class Call:
     order_no: str
 
 
-_Manner = Callable[[Call, bytes], Awaitable[web.StreamResponse]]
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A gateway's whole answer, byte for byte."""
+
+    body: bytes
+    content_type: str = "application/json"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> web.Response:
+        """Return it as HTTP."""
+        return web.Response(
+            body=self.body, status=self.status, headers={"Content-Type": self.content_type, **self.headers}
+        )
+
+
+_Manner = Callable[[Call, Reply], Awaitable[web.StreamResponse]]
 
 
 class Holds:
@@ -86,53 +102,48 @@ class Answerer:
             Answer.HELD: self._held,
         }
 
-    async def give(self, call: Call, fault: Fault, body: bytes) -> web.StreamResponse:
-        """Return the answer `body` in the manner of `fault`."""
+    async def give(self, call: Call, fault: Fault, reply: Reply) -> web.StreamResponse:
+        """Return the answer `reply` in the manner of `fault`."""
         manner = self._manners.get(fault.answer)
         if manner is not None:
-            return await manner(call, body)
+            return await manner(call, reply)
         if self._settings.answer_latency:
             await asyncio.sleep(self._settings.answer_latency)
-        return as_json(body)
+        return reply.response()
 
     async def may_begin(self, call: Call, fault: Fault) -> bool:
         """Hold the call here when the fault says so; return whether it may go on."""
         return fault.answer is not Answer.HELD_FIRST or await self._holds.wait(call, charged=False)
 
-    async def _slow(self, _call: Call, body: bytes) -> web.StreamResponse:
+    async def _slow(self, _call: Call, reply: Reply) -> web.StreamResponse:
         await asyncio.sleep(self._settings.slow_seconds)
-        return as_json(body)
+        return reply.response()
 
-    async def _late(self, _call: Call, body: bytes) -> web.StreamResponse:
+    async def _late(self, _call: Call, reply: Reply) -> web.StreamResponse:
         await asyncio.sleep(self._settings.late_seconds)
-        return as_json(body)
+        return reply.response()
 
-    async def _closed(self, call: Call, _body: bytes) -> web.StreamResponse:
+    async def _closed(self, call: Call, _reply: Reply) -> web.StreamResponse:
         return drop(call.request)
 
-    async def _reset(self, call: Call, _body: bytes) -> web.StreamResponse:
+    async def _reset(self, call: Call, _reply: Reply) -> web.StreamResponse:
         return reset(call.request)
 
-    async def _cut(self, call: Call, body: bytes) -> web.StreamResponse:
-        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
-        answer.content_length = len(body)
+    async def _cut(self, call: Call, reply: Reply) -> web.StreamResponse:
+        answer = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type, **reply.headers})
+        answer.content_length = len(reply.body)
         await answer.prepare(call.request)
-        await answer.write(body[: len(body) // 2])
+        await answer.write(reply.body[: len(reply.body) // 2])
         return drop(call.request, answer)
 
-    async def _error_500(self, _call: Call, _body: bytes) -> web.StreamResponse:
+    async def _error_500(self, _call: Call, _reply: Reply) -> web.StreamResponse:
         return web.Response(status=500, text=_HTML, content_type="text/html")
 
-    async def _garbage(self, _call: Call, _body: bytes) -> web.StreamResponse:
+    async def _garbage(self, _call: Call, _reply: Reply) -> web.StreamResponse:
         return web.Response(text=_HTML, content_type="text/html")
 
-    async def _held(self, call: Call, body: bytes) -> web.StreamResponse:
-        return as_json(body) if await self._holds.wait(call, charged=call.name == "push") else drop(call.request)
-
-
-def as_json(body: bytes) -> web.Response:
-    """Return `body` as the gateway's JSON answer."""
-    return web.Response(body=body, content_type="application/json")
+    async def _held(self, call: Call, reply: Reply) -> web.StreamResponse:
+        return reply.response() if await self._holds.wait(call, charged=call.name == "push") else drop(call.request)
 
 
 def drop(request: web.Request, answer: web.StreamResponse | None = None) -> web.StreamResponse:

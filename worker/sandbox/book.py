@@ -2,19 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-import orjson
+from worker.sandbox.journal import Journal
+
+_ORDER = "order"
+_TOP_UP = "top_up"
 
 
 class Standing(StrEnum):
     """Where an order truly stands at its gateway."""
 
     NOT_TAKEN = "not_taken"  # a push reached the simulator, but the gateway never knew the order
+    AWAITING_PAYMENT = "awaiting_payment"  # taken, and nothing is charged before the payer acts
     CHARGING = "charging"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -24,6 +27,20 @@ class Standing(StrEnum):
     PARTIAL = "partial"
     REVERSED = "reversed"
     TIMED_OUT = "timed_out"
+    UNLISTED = "unlisted"  # what a fault shows: a status that no document lists; no order truly stands so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a push asks for, as its simulator has read it. Money is fen."""
+
+    order_no: str
+    account: str  # who is to be charged or topped up; its last two digits may ask for a fault
+    amount_fen: int
+    notify_url: str = ""
+    product: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)  # whatever the simulator wants to find again
+    again: bool = False  # only where no number tells: an earlier push asked for the same
 
 
 @dataclass(slots=True)
@@ -35,6 +52,8 @@ class Entry:
     account: str
     amount_fen: int
     notify_url: str
+    product: str = ""
+    details: dict[str, str] = field(default_factory=dict)
     fault: str | None = None
     status: Standing = Standing.NOT_TAKEN
     order_number: str = ""  # the gateway's own; empty while it has not taken the order
@@ -61,6 +80,7 @@ class Entry:
             "gateway": self.gateway,
             "order_no": self.order_no,
             "order_number": self.order_number,
+            "product": self.product,
             "account": self.account,
             "amount_fen": self.amount_fen,
             "status": self.status,
@@ -71,14 +91,16 @@ class Entry:
             "arrived_fen": self.arrived_fen,
             "calls": self.calls,
             "fault": self.fault,
+            "details": self.details,
         }
 
 
 class Book:
-    """All entries, in memory; with a file, each change is appended to it as one line and read back at start."""
+    """All entries, in memory; each change is written to the journal, whose entries are taken up at start."""
 
-    def __init__(self, balance_fen: int, file: Path | None) -> None:
+    def __init__(self, balance_fen: int, journal: Journal) -> None:
         self._prepaid_fen = balance_fen
+        self._journal = journal
         self._began = time.strftime("%y%m%d%H%M%S")  # no number comes twice, also after a restart without a file
         self._entries: dict[tuple[str, str], Entry] = {}
         self._by_number: dict[tuple[str, str], Entry] = {}
@@ -86,9 +108,8 @@ class Book:
         self._refused: Counter[tuple[str, str]] = Counter()  # calls turned away, by gateway and code
         self._numbers = 0
         self._unkept: set[tuple[str, str]] = set()  # entries with calls that the file does not know of
-        if file is not None and file.exists():
-            self._read_back(file)
-        self._file = None if file is None else file.open("ab")
+        self._topped_up_fen: Counter[str] = Counter()  # by gateway
+        self._read_back()
 
     def find(self, gateway: str, order_no: str) -> Entry | None:
         """Return the entry of our number, also when the gateway never took it."""
@@ -98,23 +119,30 @@ class Book:
         """Return the entry of the gateway's number."""
         return self._by_number.get((gateway, order_number))
 
-    def open(self, gateway: str, order_no: str, account: str, amount_fen: int, notify_url: str) -> Entry:
+    def open(self, gateway: str, wanted: Wanted) -> Entry:
         """Return a new entry, or the one that an earlier push left without being taken."""
-        entry = self._entries.get((gateway, order_no))
+        key = (gateway, wanted.order_no)
+        entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[gateway, order_no] = Entry(gateway, order_no, account, amount_fen, notify_url)
+            entry = self._entries[key] = Entry(
+                gateway, wanted.order_no, wanted.account, wanted.amount_fen, wanted.notify_url
+            )
         else:
-            entry.account, entry.amount_fen, entry.notify_url = account, amount_fen, notify_url
+            entry.account, entry.amount_fen, entry.notify_url = wanted.account, wanted.amount_fen, wanted.notify_url
+        entry.product, entry.details = wanted.product, dict(wanted.details)
         return entry
 
-    def take(self, entry: Entry) -> None:
-        """Let the gateway have the order: it gets its number and the money moves."""
+    def take(self, entry: Entry, standing: Standing = Standing.CHARGING) -> None:
+        """Let the gateway have the order: it gets its number, and the money moves unless a payer has to act first."""
         self._numbers += 1
         entry.order_number = f"{self._began}{self._numbers:08d}"
         entry.taken_at = time.time()
-        entry.status = Standing.CHARGING
+        entry.status = standing
         self._by_number[entry.gateway, entry.order_number] = entry
-        self.charge(entry)
+        if standing is Standing.AWAITING_PAYMENT:
+            self.keep(entry)
+        else:
+            self.charge(entry)
 
     def charge(self, entry: Entry) -> None:
         """Move the order's money from the merchant to the gateway, once more."""
@@ -141,19 +169,22 @@ class Book:
         self._unkept.add((entry.gateway, entry.order_no))
 
     def keep(self, entry: Entry) -> None:
-        """Append the entry as it is now to the file."""
+        """Write the entry as it is now to the journal."""
         self._unkept.discard((entry.gateway, entry.order_no))
-        if self._file is not None:
-            self._file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
-            self._file.flush()
+        self._journal.write(_ORDER, entry)
 
     def note_refusal(self, gateway: str, code: str) -> None:
         """Count a call that the gateway turned away."""
         self._refused[gateway, code] += 1
 
+    def top_up(self, gateway: str, fen: int) -> None:
+        """Prepay `fen` more at the gateway; less than 0 takes it out again."""
+        self._topped_up_fen[gateway] += fen
+        self._journal.write(_TOP_UP, {"gateway": gateway, "fen": fen})
+
     def balance_fen(self, gateway: str) -> int:
         """Return what the merchant has left at the gateway."""
-        return self._prepaid_fen - self._kept_fen[gateway]
+        return self._prepaid_fen + self._topped_up_fen[gateway] - self._kept_fen[gateway]
 
     def entries(self, order_no: str | None = None, gateway: str | None = None) -> Iterable[Entry]:
         """Return the entries, oldest first."""
@@ -161,12 +192,13 @@ class Book:
             if order_no in (None, entry.order_no) and gateway in (None, entry.gateway):
                 yield entry
 
-    def totals(self) -> dict[str, Any]:
-        """Return the sums over all gateways, and what would be hard to see among many orders."""
-        entries = self._entries.values()
+    def totals(self, gateway: str | None = None) -> dict[str, Any]:
+        """Return the sums over all gateways or one, and what would be hard to see among many orders."""
+        entries = list(self.entries(gateway=gateway))
         refused: dict[str, dict[str, int]] = {}
-        for (gateway, code), count in self._refused.items():
-            refused.setdefault(gateway, {})[code] = count
+        for (refuser, code), count in self._refused.items():
+            if gateway in (None, refuser):
+                refused.setdefault(refuser, {})[code] = count
         return {
             "orders": len(entries),
             "charged_orders": sum(1 for entry in entries if entry.charges),
@@ -182,27 +214,24 @@ class Book:
         }
 
     def reset(self) -> None:
-        """Forget everything, in the file too."""
-        for kept in (self._entries, self._by_number, self._kept_fen, self._refused, self._unkept):
+        """Forget everything but the file, which is the journal's."""
+        for kept in (
+            self._entries,
+            self._by_number,
+            self._kept_fen,
+            self._topped_up_fen,
+            self._refused,
+            self._unkept,
+        ):
             kept.clear()
-        if self._file is not None:
-            self._file.truncate(0)
 
     def close(self) -> None:
-        """Write what the file has not got yet and close it."""
-        if self._file is not None:
-            for key in list(self._unkept):
-                self.keep(self._entries[key])
-            self._file.close()
-            self._file = None
+        """Write what the journal has not got yet."""
+        for key in list(self._unkept):
+            self.keep(self._entries[key])
 
-    def _read_back(self, file: Path) -> None:
-        *lines, last = file.read_bytes().split(b"\n")
-        if last:  # killed while it wrote: drop the torn line, or the next one would be glued to it
-            with file.open("r+b") as torn:
-                torn.truncate(file.stat().st_size - len(last))
-        for line in lines:
-            row = orjson.loads(line)
+    def _read_back(self) -> None:
+        for row in self._journal.found(_ORDER):
             row["status"] = Standing(row["status"])
             entry = Entry(**row)
             self._entries[entry.gateway, entry.order_no] = entry
@@ -210,4 +239,6 @@ class Book:
             self._kept_fen[entry.gateway] += entry.kept_fen
             if entry.taken:
                 self._by_number[entry.gateway, entry.order_number] = entry
+        for row in self._journal.found(_TOP_UP):
+            self._topped_up_fen[row["gateway"]] += row["fen"]
         self._numbers = len(self._by_number)

@@ -1,15 +1,9 @@
-"""How a simulated gateway may misbehave: the table of faults as data, and the choice of one for a call."""
+"""How a simulated gateway may misbehave: the table of faults, as data."""
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
-
-from worker.sandbox.settings import SandboxSettings
-
-ANY = "*"
-"""Stands for every order number in a forced fault."""
 
 
 class Answer(Enum):
@@ -23,10 +17,22 @@ class Answer(Enum):
     CUT = auto()  # it ends in the middle of the answer
     ERROR_500 = auto()
     GARBAGE = auto()
-    UNLISTED_CODE = auto()
-    REFUSAL = auto()
+    FORGED = auto()  # its signature is wrong
     HELD = auto()  # until somebody releases it
     HELD_FIRST = auto()  # the same, before anything is done
+
+
+_TOLD = frozenset({Answer.GOOD, Answer.SLOW, Answer.HELD_FIRST})
+
+
+class Reason(Enum):
+    """Why a call is refused, in words that every gateway has a code of its own for."""
+
+    NO_SUCH_ORDER = auto()
+    DUPLICATE = auto()
+    BALANCE_TOO_LOW = auto()
+    NOT_POSSIBLE = auto()  # a definite no
+    UNLISTED = auto()  # a code that no document lists
 
 
 class Course(Enum):
@@ -38,6 +44,8 @@ class Course(Enum):
     ARRIVES_IN_PART = auto()
     IS_REVERSED = auto()  # succeeds, then is taken back
     TIMES_OUT = auto()
+    PAYS_LATE = auto()
+    NEVER_PAYS = auto()
 
 
 class Callbacks(Enum):
@@ -47,7 +55,11 @@ class Callbacks(Enum):
     NONE = auto()
     FIVE = auto()
     EARLY = auto()  # before the push is answered
-    FALSE = auto()  # says failure of an order that succeeded
+    FALSE = auto()  # says failure of an order that succeeded, and success of one that failed
+    FORGED = auto()  # one with a wrong signature that says so, then the true one
+    STALE = auto()  # the true one, then an older one
+    OTHER_AMOUNT = auto()
+    OTHER_ACCOUNT = auto()
 
 
 class View(Enum):
@@ -57,6 +69,7 @@ class View(Enum):
     ABSENT = auto()  # for a while
     UNLISTED_STATUS = auto()  # for a while
     OTHER_AMOUNT = auto()
+    OTHER_ACCOUNT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +81,17 @@ class Fault:
     meaning: str
     taken: bool = True  # the gateway takes the order and charges it
     answer: Answer = Answer.GOOD
+    says: Reason | None = None  # what the answer refuses with, truly or not
     course: Course = Course.SUCCEEDS
     callbacks: Callbacks = Callbacks.GOOD
     view: View = View.TRUE
     once: bool = False  # strikes only the first push of an order number
     drawn: bool = True  # `fault_rate` may draw it: queries find out the truth in the end
+
+    @property
+    def hides(self) -> bool:
+        """Whether an order is taken, and its caller does not learn so from the answer."""
+        return self.taken and (self.says is not None or self.answer not in _TOLD)
 
 
 NO_FAULT = Fault("", "", "well-behaved", drawn=False)
@@ -89,19 +108,19 @@ _TABLE = (
         once=True,
     ),
     Fault("error_500_charged", "04", "charged; answered HTTP 500", answer=Answer.ERROR_500),
-    Fault("garbage", "05", "charged; the answer is HTML instead of JSON", answer=Answer.GARBAGE),
+    Fault("garbage", "05", "charged; the answer is HTML", answer=Answer.GARBAGE),
     Fault(
         "unknown_code",
         "06",
         "not charged, at every push; answered with a code that no document lists",
         taken=False,
-        answer=Answer.UNLISTED_CODE,
+        says=Reason.UNLISTED,
     ),
     Fault(
         "unknown_code_charged",
         "07",
         "charged, though answered with a code that no document lists",
-        answer=Answer.UNLISTED_CODE,
+        says=Reason.UNLISTED,
     ),
     Fault(
         "unknown_status",
@@ -125,7 +144,7 @@ _TABLE = (
         "charged, yet queries say that there is no such order for `absent_seconds`",
         view=View.ABSENT,
     ),
-    Fault("refused", "14", "refused for good at every push; not charged", taken=False, answer=Answer.REFUSAL),
+    Fault("refused", "14", "refused for good at every push; not charged", taken=False, says=Reason.NOT_POSSIBLE),
     Fault("fails", "15", "taken, later failed, later still refunded", course=Course.FAILS),
     Fault("slow", "16", "answered after `slow_seconds`", answer=Answer.SLOW),
     Fault(
@@ -144,6 +163,65 @@ _TABLE = (
     Fault("other_amount", "21", "queries show another amount than was pushed", view=View.OTHER_AMOUNT, drawn=False),
     Fault("false_callback", "22", "succeeds, but the callback says that it failed", callbacks=Callbacks.FALSE),
     Fault("cut_answer", "23", "charged; the connection ends in the middle of the answer", answer=Answer.CUT),
+    Fault(
+        "balance_too_low",
+        "24",
+        "refused at every push as if the prepaid balance were used up; not charged",
+        taken=False,
+        says=Reason.BALANCE_TOO_LOW,
+        drawn=False,
+    ),
+    Fault("other_account", "25", "queries show another account than was pushed", view=View.OTHER_ACCOUNT, drawn=False),
+    Fault(
+        "forged_callback",
+        "26",
+        "succeeds; a callback with a wrong signature says that it failed, then the true one comes",
+        callbacks=Callbacks.FORGED,
+        drawn=False,
+    ),
+    Fault(
+        "other_amount_callback", "27", "callbacks name another amount", callbacks=Callbacks.OTHER_AMOUNT, drawn=False
+    ),
+    Fault(
+        "other_account_callback",
+        "28",
+        "callbacks name another account",
+        callbacks=Callbacks.OTHER_ACCOUNT,
+        drawn=False,
+    ),
+    Fault(
+        "stale_callback",
+        "29",
+        "each callback is followed by an older one, which says that the order is still charging",
+        callbacks=Callbacks.STALE,
+        drawn=False,
+    ),
+    Fault("forged_answer", "30", "charged; the answer's signature is wrong", answer=Answer.FORGED, drawn=False),
+    Fault(
+        "already_submitted",
+        "31",
+        "charged, though answered as if the number had been submitted before",
+        says=Reason.DUPLICATE,
+        drawn=False,
+    ),
+    Fault("pays_late", "32", "the payer pays after `payer_late_seconds`", course=Course.PAYS_LATE, drawn=False),
+    Fault("never_pays", "33", "the payer never pays", course=Course.NEVER_PAYS, drawn=False),
+    Fault(
+        "false_success",
+        "34",
+        "fails, but the first callback says that it succeeded",
+        course=Course.FAILS,
+        callbacks=Callbacks.FALSE,
+        drawn=False,
+    ),
+    Fault(
+        "forged_success",
+        "35",
+        "fails; a callback with a wrong signature says that it succeeded, then the true one comes",
+        course=Course.FAILS,
+        callbacks=Callbacks.FORGED,
+        drawn=False,
+    ),
     Fault("hold", "", "charged; the answer waits for a release", answer=Answer.HELD, drawn=False),
     Fault(
         "hold_uncharged",
@@ -157,79 +235,15 @@ _TABLE = (
 FAULTS: Mapping[str, Fault] = MappingProxyType({fault.name: fault for fault in _TABLE})
 """Every fault by its name."""
 
-_BY_ENDING = {fault.ending: fault for fault in _TABLE if fault.ending}
-_DRAWN = tuple(fault for fault in _TABLE if fault.drawn)
-_FOR_ANY_CALL = frozenset(fault.name for fault in _TABLE if fault.answer not in (Answer.GOOD, Answer.REFUSAL))
+BY_ENDING: Mapping[str, Fault] = MappingProxyType({fault.ending: fault for fault in _TABLE if fault.ending})
+"""The faults that the last two digits of an account ask for."""
 
+DRAWN = tuple(fault for fault in _TABLE if fault.drawn)
+"""The faults that chance may draw."""
 
-@dataclass(slots=True)
-class Forced:
-    """A fault that somebody asked for by name."""
-
-    order_no: str
-    fault: str
-    call: str = "push"
-    times: int = 1  # calls that it still strikes; 0: every one
-
-
-class Faults:
-    """Chooses: what was forced, else what the account's ending asks for, else what chance draws."""
-
-    def __init__(self, settings: SandboxSettings) -> None:
-        self._by_ending = settings.by_ending
-        self._rate = settings.fault_rate
-        self._seed = settings.seed
-        self._forced: dict[tuple[str, str], Forced] = {}
-
-    @property
-    def forced(self) -> list[Forced]:
-        """Return what is still going to strike."""
-        return list(self._forced.values())
-
-    def force(self, wanted: Forced) -> None:
-        """Let the next `times` calls about this order number get this fault.
-
-        Raises:
-            ValueError: no such fault, or one that such a call cannot have.
-        """
-        if wanted.fault not in FAULTS:
-            raise ValueError(f"fault: expected one of {', '.join(FAULTS)}")
-        if wanted.call != "push" and wanted.fault not in _FOR_ANY_CALL:
-            raise ValueError(f"fault: a {wanted.call} can only have one of {', '.join(sorted(_FOR_ANY_CALL))}")
-        self._forced[wanted.call, wanted.order_no] = wanted
-
-    def clear(self) -> None:
-        """Forget what was forced."""
-        self._forced.clear()
-
-    def for_push(self, order_no: str, account: str, *, first: bool) -> Fault:
-        """Return the fault of a push; `first`: no push of this number came before."""
-        if self._forced and (fault := self._take("push", order_no)) is not None:
-            return fault
-        fault = (self._by_ending and _BY_ENDING.get(account[-2:])) or self._draw(order_no)
-        return NO_FAULT if fault.once and not first else fault
-
-    def for_call(self, call: str, order_no: str) -> Fault:
-        """Return the fault of any other call: only a forced one, of which only the answer's part counts."""
-        return (self._take(call, order_no) if self._forced else None) or NO_FAULT
-
-    def strikes_unread(self) -> bool:
-        """Say whether the next push, whatever is in it, must be dropped with its body unread."""
-        forced = self._forced.get(("push", ANY))
-        return forced is not None and forced.fault == "drop_before_read" and self._take("push", ANY) is not None
-
-    def _take(self, call: str, order_no: str) -> Fault | None:
-        forced = self._forced.get((call, order_no)) or self._forced.get((call, ANY))
-        if forced is None:
-            return None
-        if forced.times == 1:
-            del self._forced[forced.call, forced.order_no]
-        elif forced.times:
-            forced.times -= 1
-        return FAULTS[forced.fault]
-
-    def _draw(self, order_no: str) -> Fault:
-        if not self._rate:
-            return NO_FAULT
-        chance = random.Random(f"{self._seed}:{order_no}")  # noqa: S311 - repeatable by design, nothing secret
-        return chance.choice(_DRAWN) if chance.random() < self._rate else NO_FAULT
+FOR_ANY_CALL = frozenset(
+    fault.name
+    for fault in _TABLE
+    if fault.answer is not Answer.GOOD or fault.says in (Reason.UNLISTED, Reason.NOT_POSSIBLE)
+)
+"""The faults that calls other than a push can have: those of the answer. Where nothing is taken, nothing is done."""

@@ -1,7 +1,9 @@
-"""What can be set about the sandbox; every default is one that `worker sandbox` starts with."""
+"""What can be set about the whole sandbox; every default is one that `worker sandbox` starts with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,11 +13,10 @@ class SandboxSettings:
     host: str = "127.0.0.1"  # loopback: the pages that force faults have no password
     port: int = 9180  # 0: a free port
 
-    store_id: str = "1001"
-    app_key: str = "2002"
-    app_secret: str = field(default="sandbox-secret", repr=False)
-    balance_fen: int = 10_000_000_000  # what the merchant has prepaid; pushes take from it
-    amounts: tuple[int, ...] = (50, 100, 200)  # mobile face values in whole yuan; empty: any
+    simulators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    """What differs from a simulator's own defaults: `{"wikeyun": {"app_secret": "…"}}`."""
+
+    balance_fen: int = 10_000_000_000  # what the merchant has prepaid at each gateway; pushes take from it
 
     answer_latency: float = 0.0  # before every well-behaved answer
     settle_after: float = 1.0  # from one step of an order's life to the next
@@ -23,6 +24,7 @@ class SandboxSettings:
     slow_seconds: float = 1.0  # `slow`: keep it below
     absent_seconds: float = 5.0  # `absent_for_a_while`: keep it below the worker's settling period
     unlisted_seconds: float = 5.0  # `unknown_status`
+    payer_late_seconds: float = 10.0  # `pays_late`
 
     callback_repeats: int = 5  # after the first one, while it is not acknowledged
     callback_repeat_after: float = 1.0
@@ -44,6 +46,7 @@ class SandboxSettings:
             "slow_seconds",
             "absent_seconds",
             "unlisted_seconds",
+            "payer_late_seconds",
             "callback_repeat_after",
             "callback_timeout",
             "callback_repeats",
@@ -52,8 +55,5 @@ class SandboxSettings:
         ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: expected 0 or more")
-        for name in ("host", "store_id", "app_key", "app_secret"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: expected a text that is not empty")
-        if any(amount <= 0 for amount in self.amounts):
-            raise ValueError("amounts: expected whole yuan above 0")
+        if not self.host:
+            raise ValueError("host: expected a text that is not empty")

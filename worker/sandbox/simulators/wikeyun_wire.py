@@ -20,12 +20,12 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import unquote_to_bytes
 
-from worker.sandbox.settings import SandboxSettings
+from worker.sandbox.simulator import Refused
 
 NO_SUCH_PATH = "1001"
 WRONG_METHOD = "1002"
@@ -45,13 +45,29 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SECONDS = re.compile(r"[0-9]{9,11}")
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer of the gateway, not a failure of the sandbox
-    """The gateway's definite no."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WikeyunSettings:
+    """The simulated merchant's account, which has two stores. Amounts are whole yuan."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    store_id: str = "1001"
+    other_store_id: str = "1002"  # cards and orders of one store are unknown in the other
+    app_key: str = "2002"
+    app_secret: str = field(default="sandbox-secret", repr=False)
+    mobile_amounts: tuple[int, ...] = (50, 100, 200)  # empty: any
+    oil_amounts: tuple[int, ...] = (500,)  # empty: any
+    power_multiple: int = 100
+    json_callbacks: bool = False  # instead of forms
+    tells_known_card: bool = True  # the refusal of a card that is there already names its id
+
+    def __post_init__(self) -> None:
+        for name in ("store_id", "other_store_id", "app_key", "app_secret"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected a text that is not empty")
+        for name in ("mobile_amounts", "oil_amounts"):
+            if any(amount <= 0 for amount in getattr(self, name)):
+                raise ValueError(f"{name}: expected whole yuan above 0")
+        if self.power_multiple <= 0:
+            raise ValueError("power_multiple: expected whole yuan above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +78,7 @@ class Shape:
     optional: frozenset[str] = frozenset()
 
 
-def read(query: str, body: bytes, shape: Shape, settings: SandboxSettings) -> Mapping[str, str]:
+def read(query: str, body: bytes, shape: Shape, settings: WikeyunSettings) -> Mapping[str, str]:
     """Return the business parameters that are not empty.
 
     Args:
@@ -135,7 +151,7 @@ def _check_names(system: Mapping[str, str], business: Mapping[str, str], shape: 
             raise Refused(WRONG_SYSTEM_PARAMETER, f"{name}不能为空")
 
 
-def _check_system(system: Mapping[str, str], settings: SandboxSettings) -> None:
+def _check_system(system: Mapping[str, str], settings: WikeyunSettings) -> None:
     for name, expected in (("format", "json"), ("v", "1.0")):
         if system[name] != expected:
             raise Refused(WRONG_SYSTEM_PARAMETER, f"{name}: expected {expected}")

@@ -1,0 +1,1 @@
+"""One module a simulated gateway; whatever is here is found by `worker.sandbox.discovery`."""
