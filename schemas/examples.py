@@ -110,6 +110,7 @@ _JOURNAL = [
 ]
 _DEAD = {"reason": "invalid_message", "detail": "target.mobile: required", "queue": "orders.submit.mobile"}
 
+_BY_REQUEST = {"code": "cancelled_by_request", "message": "cancelled before it was sent"}
 _REFUSED = {"ok": False, "error": {"code": "unknown_order", "message": "nobody knows this order"}}
 
 EXAMPLES: Mapping[str, tuple[_Example, ...]] = MappingProxyType(
@@ -157,7 +158,7 @@ EXAMPLES: Mapping[str, tuple[_Example, ...]] = MappingProxyType(
         "order.cancel.answer": (
             {
                 "ok": True,
-                "data": {**_VIEW, "state": "cancelled", "reason": {"code": "cancelled", "message": "by command"}},
+                "data": {**_VIEW, "state": "cancelled", "reason": _BY_REQUEST},
             },
             _REFUSED,
         ),

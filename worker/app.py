@@ -8,21 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from worker.broker.connection import BrokerLostError
 from worker.broker.consumer import Consumer, ConsumerOptions
-from worker.broker.message import Delivery
+from worker.broker.message import Delivery, Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.settlement import AWAY, Settled
-from worker.broker.topology import Topology, check
+from worker.broker.topology import Topology, await_topology
 from worker.flows.callbacks import Callbacks
+from worker.flows.command_trouble import Turns
+from worker.flows.commands import Commands, invalid
 from worker.flows.events import EventPublisher, Renderer
-from worker.flows.intake import Intake
+from worker.flows.gateway_commands import GatewayCommands
+from worker.flows.hints import Hints
+from worker.flows.intake import Intake, refusal
+from worker.flows.order_commands import OrderCommands
 from worker.flows.scheduler import Scheduler
 from worker.flows.sending import Sending
 from worker.gateways.gateway import Gateway
 from worker.gateways.registry import adapters
+from worker.ledger.cards import CardBook
 from worker.ledger.connection import Pool, create_pool, is_away, schema_problem
+from worker.ledger.hints import HintBook
 from worker.ledger.ledger import Ledger
+from worker.ledger.reading import Reader
 from worker.ledger.trouble import describe
 from worker.ops.http import OpsServer
 
@@ -61,9 +68,9 @@ class Worker:
             settings.ops.listen,
             {"database": self._database_state, "broker": self._broker_state, "consuming": self._consuming_state},
         )
-        self._pool: Pool | None = None
         self._scheduler: Scheduler | None = None
         self._consumer: Consumer | None = None
+        self._commander: Consumer | None = None
         self._waiting_for: list[str] = []
         self._database_problem = "not connected yet"
         self._broker_problem = "not connected"
@@ -75,6 +82,9 @@ class Worker:
             SettingsError: the ops endpoint's address is taken.
         """
         await self._ops.start()
+        for name, gateway in self._gateways.items():
+            for notice in gateway.adapter.notices():
+                log.warning("gateway_notice", gateway=name, what=notice)
         stopping = asyncio.create_task(stop.wait())
         work = asyncio.create_task(self._work(stopping))
         waits: list[asyncio.Future[Any]] = [work, self._failure]
@@ -100,17 +110,11 @@ class Worker:
     # --- life --------------------------------------------------------------------------------------
 
     async def _work(self, stopping: "asyncio.Task[bool]") -> None:
-        pool = self._pool = await self._await_database()
-        await self._await_topology()
+        await await_topology(self._amqp_url, self._topology, self._wait_for_broker)
         self._broker_problem = "not connected"
-        ledger = Ledger(
-            pool,
-            policies={name: gateway.policy for name, gateway in self._gateways.items()},
-            render=Renderer(self._settings.events.publish),
-            tell=self._events.tell,
-            chance=random.random,
-        )
-        scheduler = self._scheduler = Scheduler(ledger, self._gateways, self._products)
+        pool, ledger = await self._await_database()
+        hints = Hints(ledger, HintBook(pool), self._gateways, random.random)
+        scheduler = self._scheduler = Scheduler(ledger, self._gateways, self._products, hints)
         sending = scheduler.sending = Sending(ledger, self._gateways, scheduler.freed)
         intake = Intake(
             ledger=ledger,
@@ -118,9 +122,8 @@ class Worker:
             routes=self._settings.routes,
             sending=sending,
             scheduler=scheduler,
-            publish=self._publisher.publish,
         )
-        callbacks = Callbacks(ledger, self._gateways, scheduler)
+        callbacks = Callbacks(ledger, self._gateways, scheduler, hints)
 
         async def handle(delivery: Delivery) -> Settled:
             flow = callbacks if delivery.queue == self._topology.callbacks else intake
@@ -131,6 +134,9 @@ class Worker:
                     return AWAY
                 raise
 
+        def answer(delivery: Delivery, settled: Settled) -> Outgoing | None:
+            return None if delivery.queue == self._topology.callbacks else refusal(delivery, settled)
+
         products = self._products or self._topology.products
         consumer = Consumer(
             self._amqp_url,
@@ -140,17 +146,36 @@ class Worker:
             dead_exchange=self._topology.dead,
             on_stuck=self._fail,
             gate=ledger.answers,
+            answer=answer,
             options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
         )
-        await ledger.start()
+        turns = Turns(self._gateways)
+        commands = Commands(
+            ledger,
+            self._gateways,
+            OrderCommands(ledger, Reader(pool), scheduler, turns),
+            GatewayCommands(ledger, turns),
+            publish=self._publisher.publish,
+            prefetch=self._settings.amqp.prefetch,
+        )
+        # a consumer of its own: a command waits for gateways, and is answered also while the database is away
+        commander = Consumer(
+            self._amqp_url,
+            [self._topology.commands],
+            commands.handle,
+            publish=self._publisher.publish,
+            dead_exchange=self._topology.dead,
+            on_stuck=self._fail,
+            answer=invalid,
+            options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
+            name="worker commands",
+        )
         await self._publisher.start()
-        loops = [
-            self._loop("events", self._events.run()),
-            self._loop("outbox", self._events.poll(ledger)),
-            self._loop("scheduler", scheduler.run()),
-        ]
-        self._consumer = consumer
+        askers = [self._loop("scheduler", scheduler.run()), self._loop("hints", hints.run())]
+        loops = [self._loop("events", self._events.run()), self._loop("outbox", self._events.poll(ledger)), *askers]
+        self._consumer, self._commander = consumer, commander
         await consumer.start()
+        await commander.start()
         # what lives as long as the process need not be looked at again and again: a twelfth of the CPU at full load
         gc.collect()
         gc.freeze()
@@ -159,8 +184,10 @@ class Worker:
         try:
             await asyncio.wait({stopping, *loops}, return_when=asyncio.FIRST_COMPLETED)
             log.info("worker_stopping")
-            await consumer.stop()
-            loops[2].cancel()
+            await asyncio.gather(consumer.stop(), commander.stop())
+            commands.stop()
+            for asker in askers:
+                asker.cancel()
             longest = max((each.timeout_seconds for each in self._settings.gateways.values()), default=0.0)
             await scheduler.drain(1)  # first, since what it has in hand may begin a call
             left = await sending.drain(longest + 1)
@@ -193,33 +220,42 @@ class Worker:
         if not self._failure.done():
             self._failure.set_result(why)
 
-    async def _await_database(self) -> Pool:
+    async def _await_database(self) -> tuple[Pool, Ledger]:
+        """Wait for it last, and to the end: a ledger that takes calls rides out every later outage by itself."""
         database = self._settings.database
         while True:
+            pool: Pool | None = None
             try:
                 pool = await create_pool(database.dsn.get_secret_value(), database.pool_size)
                 problem = await schema_problem(pool)
                 if problem is None:
+                    ledger = self._ledger(pool)
+                    await ledger.start()
+                    for gateway in self._gateways.values():
+                        gateway.cards = CardBook(pool)
                     self._database_problem = "ok"
-                    return pool
-                pool.terminate()
+                    return pool, ledger
             except Exception as error:
                 if not is_away(error):
                     raise
                 problem = f"the database is away: {describe(error) or type(error).__name__}"
+            if pool is not None:
+                pool.terminate()
             self._database_problem = problem
             await self._wait_for([problem])
 
-    async def _await_topology(self) -> None:
-        while True:
-            try:
-                problems = await check(self._amqp_url, self._topology)
-            except BrokerLostError as error:
-                problems = [f"the broker cannot be used: {error}"]
-            if not problems:
-                return
-            self._broker_problem = "; ".join(problems)
-            await self._wait_for(problems)
+    def _ledger(self, pool: Pool) -> Ledger:
+        return Ledger(
+            pool,
+            policies={name: gateway.policy for name, gateway in self._gateways.items()},
+            render=Renderer(self._settings.events.publish),
+            tell=self._events.tell,
+            chance=random.random,
+        )
+
+    async def _wait_for_broker(self, problems: list[str]) -> None:
+        self._broker_problem = "; ".join(problems)
+        await self._wait_for(problems)
 
     async def _wait_for(self, problems: list[str]) -> None:
         if problems != self._waiting_for:
@@ -241,5 +277,5 @@ class Worker:
         return ready, "ok" if ready else self._broker_problem
 
     def _consuming_state(self) -> tuple[bool, str]:
-        ready = self._consumer is not None and self._consumer.ready
+        ready = all(each is not None and each.ready for each in (self._consumer, self._commander))
         return ready, "ok" if ready else "not every queue is consumed"

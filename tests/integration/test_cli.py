@@ -18,6 +18,7 @@ from support import amqp
 
 from schemas.documents import documents, model_of
 from worker.ledger import reading
+from worker.ledger.connection import SCHEMA
 from worker.ledger.reading import Reader, Wanted
 
 PROGRAM = [sys.executable, "-m", "worker"]
@@ -107,7 +108,7 @@ def test_migrations_that_race_all_succeed(cli: Cli) -> None:
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert all("broker: 3 exchanges, 10 queues" in out for out, _ in outputs)
-    assert cli("migrate", "--database") == (0, ["database: already at schema 0001"], [])
+    assert cli("migrate", "--database") == (0, [f"database: already at schema {SCHEMA}"], [])
     code, out, _ = cli("migrate", "--broker")
     assert (code, len(out)) == (0, 1)
 
@@ -140,7 +141,7 @@ def test_a_database_or_queue_that_refuses_is_told_in_a_line(cli: Cli) -> None:
 def test_orders_of_a_schema_that_is_not_there(cli: Cli) -> None:
     code, out, err = cli("orders", "list", "--json")
     assert (code, out) == (1, [])
-    assert err == ["the database's schema is at no migration, expected 0001: run `worker migrate`"]
+    assert err == [f"the database's schema is at no migration, expected {SCHEMA}: run `worker migrate`"]
 
 
 def test_submit_publishes_what_the_contract_says(cli: Cli, tmp_path: Path) -> None:

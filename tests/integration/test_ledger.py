@@ -156,9 +156,9 @@ async def test_every_field_of_an_order_comes_back_as_it_went_in(home: House) -> 
 async def test_a_failover_is_told_about_the_attempt_that_ended(home: House) -> None:
     """The journal's line names the attempt that the gateway refused, and the new number is kept."""
     order = await home.admit("T1")
-    queued = await home.step(order, Event.REFUSED, attempt=1)
+    queued = await home.step(order, Event.REJECTED, attempt=1)
     assert (queued.state, queued.attempt, queued.gateway, queued.reference) == (State.QUEUED, 2, "two", "T1R2")
-    assert (await home.journal())[-1] == (2, "submitting", "queued", "refused", 1)
+    assert (await home.journal())[-1] == (2, "submitting", "queued", "rejected", 1)
     assert await home.ledger.locate("T1R2") == (queued, 2)
     assert await home.ledger.locate("T1") == (queued, 1)
     assert await home.ledger.locate("T1R3") is None
@@ -171,16 +171,16 @@ async def test_an_order_named_like_a_later_attempt_keeps_its_number(home: House)
     """The order "ABCR2" came first: the second attempt of "ABC" passes that number over, so none is used twice."""
     other = await home.admit("ABCR2")
     order = await home.admit("ABC")
-    queued = await home.step(order, Event.REFUSED)
+    queued = await home.step(order, Event.REJECTED)
     assert (queued.attempt, queued.reference) == (3, "ABCR3")
     assert await home.ledger.find("ABC") == queued
-    assert (await home.journal("ABC"))[-1] == (2, "submitting", "queued", "refused", 1)
+    assert (await home.journal("ABC"))[-1] == (2, "submitting", "queued", "rejected", 1)
     assert await home.ledger.locate("ABCR2") == (other, 1)
     assert await home.ledger.locate("ABCR3") == (queued, 3)
 
 
 async def test_an_order_named_like_an_attempt_that_exists_is_a_conflict(home: House) -> None:
-    queued = await home.step(await home.admit("ABC"), Event.REFUSED)
+    queued = await home.step(await home.admit("ABC"), Event.REJECTED)
     clash = await home.admitted("ABCR2")
     assert clash.admission is Admission.CONFLICT
     assert await home.ledger.find("ABCR2") is None
@@ -199,7 +199,7 @@ async def test_a_number_that_both_want_at_once_goes_to_one_of_them(ledger_dsn: s
         for number in range(40):
             order = await left.admit(f"N{number}")
             failover, late = await asyncio.gather(
-                left.step(order, Event.REFUSED), _until_settled(right, f"N{number}R2")
+                left.step(order, Event.REJECTED), _until_settled(right, f"N{number}R2")
             )
             outcomes[failover.attempt, late.name] += 1
         assert set(outcomes) <= {(2, "CONFLICT"), (3, "NEW")}, outcomes
@@ -356,7 +356,7 @@ async def test_one_poisonous_order_in_a_batch_of_200_fails_alone(home: House) ->
 async def test_one_poisonous_step_in_a_batch_of_200_fails_alone(home: House, poison: dict[str, Any]) -> None:
     orders = await asyncio.gather(*(home.admit(f"T{number}") for number in range(200)))
     good = Fact(Event.ARRIVED_IN_PART, arrived_fen=1, evidence=EVIDENCE)
-    bad = replace(good, **poison)
+    bad = good._replace(**poison)
     results = await asyncio.gather(
         *(home.ledger.apply(order, bad if n == 77 else good) for n, order in enumerate(orders)), return_exceptions=True
     )

@@ -78,7 +78,7 @@ def settled_dsn(database_server: str, migrated_template: str) -> Iterator[str]:
             await home.admit("S")
             await home.admit("Q", sending=False)
             await home.step(await home.admit("P"), Event.ACCEPTED, sending=1)
-            await home.step(await home.admit("A"), Event.REFUSED)
+            await home.step(await home.admit("A"), Event.REJECTED)
 
     name = f"{migrated_template}r"
     dsn = create_database(database_server, name, migrated_template)

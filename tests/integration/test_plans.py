@@ -26,7 +26,8 @@ from worker.ledger.rows import admit_values, event_values, from_record, step_val
 
 WAITING = 100_000
 BATCH = 200
-BIG = {"orders", "alarms", "attempts", "outbox", f"journal_{datetime.now(UTC):%Y_%m}"}
+BIG = {"orders", "alarms", "attempts", "cards", "hints", "outbox", f"journal_{datetime.now(UTC):%Y_%m}"}
+CARD = ("one", "1001", "power", b"\0" * 32)
 
 # loaded without triggers; one in ten of the finished orders had a second attempt, one waiting order in a hundred is due
 LOAD = """
@@ -57,6 +58,11 @@ UNION ALL
 SELECT id, 2, 'submitting', 'succeeded', 'arrived', 1, '{"http": 200}'::jsonb FROM orders WHERE state = 'succeeded';
 INSERT INTO attempts (reference, order_id, attempt, gateway)
 SELECT order_no || 'R2', id, 2, 'two' FROM orders WHERE id % 10 = 0;
+INSERT INTO hints (order_id, attempt, gateway, due_at)
+SELECT id, 1, 'one', now() + make_interval(secs => write_token - 1000) FROM orders WHERE state = 'succeeded';
+INSERT INTO cards (gateway, owner, kind, key, shown, card_id, digest, token, changing, held_until)
+SELECT 'one', '1001', 'power', sha256(n::text::bytea), '', n, sha256(n::text::bytea), n, false, now()
+  FROM generate_series(1, @waiting) n;
 INSERT INTO outbox (message_id, key, body, held_until)
 SELECT order_no || ':1', 'order.accepted.shop', '\\x00', now() + make_interval(secs => write_token - 1000)
   FROM orders WHERE state <> 'succeeded';
@@ -145,6 +151,15 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
         "tokens": (ids,),
         "alarms": (ids,),
         "story": (ids[0],),
+        "keep_hint": (ids[0], 1, "one"),
+        "claim_hints": ("one", 50, 60.0),
+        "postpone_hint": (ids[0], 1, "one", moment().now, 5.0),
+        "forget_hint": (ids[0], 1, "one", moment().now),
+        "hold_card": (*CARD, "320****7890", b"\1" * 32, 1, 60.0),
+        "keep_card": (*CARD, 1, "7", b"\1" * 32),
+        "release_card": (*CARD, 1, True),
+        "forget_card": (*CARD, 1),
+        "find_card": (*CARD, "7"),
         "take_events": (500,),
         "forget_events": (list(range(1000, 1000 + BATCH)),),
         "list": (None, None, None, None, None, None, None, 500),
@@ -156,6 +171,8 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
 
 STATEMENTS = (
     *("claim", "claim_expired", "stray_gateways", "find", "find_attempts", "tokens", "alarms", "story"),
+    *("keep_hint", "claim_hints", "postpone_hint", "forget_hint"),
+    *("hold_card", "keep_card", "release_card", "forget_card", "find_card"),
     *("take_events", "forget_events", "list", "step", "admit"),
 )
 

@@ -48,6 +48,7 @@ POINTS: dict[str, tuple[type, str, Subject]] = {
     "admit": (Ledger, "admit", _order),
     "apply": (Ledger, "apply", _fact),
     "forget": (Ledger, "forget_events", _call),
+    "synchronize": (Ledger, "synchronize", _call),
     "submit": (Gateway, "submit", _order),
     "connected": (http._Request, "write_bytes", _call),
     "publish": (Publisher, "publish_many", _keys),

@@ -70,15 +70,23 @@ class WorkerProcess:
         log: a file, appended to.
         ends_at: the point of its code, see `launcher.py`, at which it sends itself a signal.
         spawn: start it as an operator would, which takes a second longer.
+        command: another one than `run` that answers probes and ends by a signal.
     """
 
     def __init__(
-        self, config: Path, ops_port: int, log: Path, *, ends_at: str | None = None, spawn: bool = False
+        self,
+        config: Path,
+        ops_port: int,
+        log: Path,
+        *,
+        ends_at: str | None = None,
+        spawn: bool = False,
+        command: str = "run",
     ) -> None:
         self._port = ops_port
         self.log = log
         log.touch()
-        arguments = ["--config", str(config), "run"]
+        arguments = ["--config", str(config), command]
         self._process: _Process = _Spawned(arguments, log) if spawn else _Forked(arguments, log, ends_at)
 
     @property

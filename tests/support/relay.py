@@ -17,7 +17,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         _, prefix, gateway = self.path.split("/")
         raw = self.rfile.read(int(self.headers["Content-Length"]))
-        ok = self.relay.publish(prefix, gateway, raw)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        ok = self.relay.publish(prefix, gateway, raw, headers)
         self.send_response(200 if ok else 503)
         self.end_headers()
         self.wfile.write(b"success" if ok else b"fail")
@@ -39,14 +40,14 @@ class Relay:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="relay")
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def publish(self, prefix: str, gateway: str, raw: bytes) -> bool:
+    def publish(self, prefix: str, gateway: str, raw: bytes, headers: dict[str, str]) -> bool:
         """Publish a callback; return whether the broker has it."""
         with self._turn:
             producer = self._producers.get(prefix)
             try:
                 if producer is None:
                     producer = self._producers[prefix] = wire.Producer(self._amqp_url, prefix)
-                producer.call_back(wire.callback(gateway, raw))
+                producer.call_back(wire.callback(gateway, raw, headers=headers))
             except AMQPError:
                 if (lost := self._producers.pop(prefix, None)) is not None:
                     lost.close()

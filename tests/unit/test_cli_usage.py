@@ -99,10 +99,16 @@ def write(path: Path, *lines: bytes) -> Path:
         (["orders", "list", "--gateway", "\udcff"], "--gateway"),
         (["run", "--products", "mobile,gas"], "gas: nobody knows that"),
         (["run", "--products", ","], "expected some of mobile"),
+        (["relay", "--listen", "127.0.0.1:1"], "--listen"),
+        (["relay", "mobile"], "Got unexpected extra argument"),
         (["--log-level", "loud", "check"], "--log-level"),
         (["migrate", "--sql", "--broker"], "--sql"),
         (["sandbox", "--fault-rate", "1.5"], "Invalid value for --fault-rate: expected a share from 0 to 1"),
-        (["sandbox", "--amounts", "50,x"], "--amounts"),
+        (["sandbox", "--set", "wikeyun.mobile_amounts=50,x"], "--set: wikeyun.mobile_amounts: expected whole numbers"),
+        (["sandbox", "--set", "wikeyun.app_secret="], "--set: wikeyun.app_secret: expected a text"),
+        (["sandbox", "--set", "wikeyun.colour=red"], "--set: wikeyun.colour: no such setting"),
+        (["sandbox", "--set", "gas.key=1"], "--set: gas.key: no such simulator"),
+        (["sandbox", "--set", "wikeyun"], "--set: wikeyun: expected SIMULATOR.SETTING=VALUE"),
         (["sandbox", "--port", "65536"], "--port"),
         (["demo", "--orders", "0"], "--orders"),
         (["submit", "nowhere.jsonl"], "amqp.url: missing"),
@@ -135,6 +141,17 @@ def test_config_is_taken_before_and_after_the_command_and_from_the_environment(
         monkeypatch.setenv("WORKER_CONFIG", str(path))
     assert execute([each.format(path) for each in arguments]) == 2
     assert "nonsense: unknown section" in capsys.readouterr().err
+
+
+def test_the_relay_wants_a_broker_gateways_and_an_address(
+    settings_file: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert execute(["relay"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [each.partition(":")[0] for each in lines] == ["amqp.url", "gateways"]
+    monkeypatch.setenv("WORKER_RELAY__LISTEN", "")
+    assert execute(["relay", "--config", settings_file]) == 2
+    assert capsys.readouterr().err == 'relay.listen: expected "host:port" for the relay to listen on\n'
 
 
 def test_after_the_command_counts_more(settings_file: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,31 @@ def test_a_pause_stops_submits_only() -> None:
     assert gate.try_enter_submit()
 
 
+def test_a_pause_for_some_time_ends_by_itself() -> None:
+    clock = Hand()
+    gate = Gate(8, clock=clock)
+    assert gate.pause_for(10), "until now they could begin"
+    assert not gate.pause_for(10), "they were stopped already"
+    assert gate.resting
+    assert (gate.try_enter_submit(), gate.free_submits(), gate.try_enter_query()) == (False, 0, True)
+    clock.now += 9.9
+    assert not gate.try_enter_submit()
+    clock.now += 0.2
+    assert not gate.resting
+    assert gate.free_submits() > 0
+    assert gate.try_enter_submit()
+
+
+async def test_whoever_waits_is_let_in_when_the_pause_ends() -> None:
+    gate = Gate(8)
+    gate.pause_for(0.05)
+    waiting = asyncio.create_task(gate.enter_submit(5))
+    await asyncio.sleep(0)
+    gate.pause_for(0.1)
+    async with asyncio.timeout(2):
+        assert await waiting
+
+
 @pytest.mark.parametrize(("rate", "burst", "window"), [(10, 10, 1.0), (0.5, 1, 2.0), (2.5, 2, 0.8)])
 def test_the_rate_holds_in_every_window(rate: float, burst: int, window: float) -> None:
     clock = Hand()

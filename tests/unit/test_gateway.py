@@ -127,7 +127,8 @@ async def test_both_steps() -> None:
         ("two", "card", "http_200"),
         ("two", "push", "http_200"),
     ]
-    assert outcome.evidence == {"operation": "push", "request": {"a": "1"}, "http_status": 200, "reply": {"ok": 1}}
+    exchange = {"request": {"a": "1"}, "http_status": 200, "reply": {"ok": 1}}
+    assert outcome.evidence == {"operation": "push", **exchange, "earlier": [{"operation": "card", **exchange}]}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import structlog
 
 from worker.broker.connection import BrokerLostError, Link
 from worker.broker.lane import Lane
-from worker.broker.settlement import Gate, Handler, Publish, Settler
+from worker.broker.message import Delivery, Outgoing
+from worker.broker.settlement import Answer, Gate, Handler, Publish, Settled, Settler
 from worker.broker.subscription import Hands, Subscriptions
 from worker.broker.supervisor import Supervised
 from worker.broker.watchdog import IDLE_SECONDS, INTERVAL_SECONDS, Watchdog
@@ -34,6 +35,10 @@ async def _always() -> bool:
     return True
 
 
+def _nothing(_delivery: Delivery, _settled: Settled) -> Outgoing | None:
+    return None
+
+
 class Consumer(Supervised):
     """Hands every delivery to `handle`, in a task of its own, and settles it by what that returns.
 
@@ -44,6 +49,7 @@ class Consumer(Supervised):
         dead_exchange: where those go.
         on_stuck: told when even repairs do not help; the process should then exit non-zero.
         gate: asked before a queue is consumed, at first and again after an `AWAY`: can work be done now?
+        answer: what is answered to whoever sent what became a dead letter.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Consumer(Supervised):
         dead_exchange: str,
         on_stuck: Callable[[str], None],
         gate: Gate = _always,
+        answer: Answer = _nothing,
         options: ConsumerOptions | None = None,
         name: str = "worker consumer",
         chance: Callable[[], float] = random.random,
@@ -63,7 +70,7 @@ class Consumer(Supervised):
         super().__init__(url, name, chance=chance, on_stuck=on_stuck)
         self._options = options or ConsumerOptions()
         self._gate = gate
-        settler = Settler(handle, publish, dead_exchange, self._open, chance)
+        settler = Settler(handle, publish, dead_exchange, gate=self._open, answer=answer, chance=chance)
         self._subscriptions = Subscriptions()
         self._hands = Hands()
         self._repairs = 0

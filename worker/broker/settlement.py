@@ -51,6 +51,8 @@ STOPPING = Settled(Settlement.STOPPING)
 Handler = Callable[[Delivery], Awaitable[Settled]]
 Gate = Callable[[], Awaitable[bool]]
 Publish = Callable[[Outgoing], Awaitable[bool]]
+Answer = Callable[[Delivery, Settled], Outgoing | None]
+"""Makes the answer to whoever sent what can never be processed; None: nobody asked for one."""
 
 
 class Settler:
@@ -61,12 +63,20 @@ class Settler:
     """
 
     def __init__(
-        self, handle: Handler, publish: Publish, dead_exchange: str, gate: Gate, chance: Callable[[], float]
+        self,
+        handle: Handler,
+        publish: Publish,
+        dead_exchange: str,
+        *,
+        gate: Gate,
+        answer: Answer,
+        chance: Callable[[], float],
     ) -> None:
         self._handle = handle
         self._publish = publish
         self._dead_exchange = dead_exchange
         self._gate = gate
+        self._answer = answer
         self._chance = chance
 
     async def settle(self, delivery: Delivery, matters: Callable[[], bool]) -> Settled:
@@ -95,7 +105,10 @@ class Settler:
 
     async def _bury(self, delivery: Delivery, settled: Settled) -> Settled:
         letter = dead_letter(self._dead_exchange, delivery, settled.reason, settled.detail, datetime.now(UTC))
+        answer = self._answer(delivery, settled)
         try:
+            if answer is not None:
+                await self._publish(answer)  # before the letter: an answer may come twice, a letter need not
             routed = await self._publish(letter)
         except BrokerLostError as error:
             log.warning("dead_letter_failed", queue=delivery.queue, error=f"{type(error).__name__}: {error}")

@@ -1,12 +1,12 @@
 """Which exchanges, queues and bindings there are: as data, created by `worker migrate`, compared by everybody else."""
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiormq import Channel
 
-from worker.broker.connection import BrokerRefusedError, Link, ask, close_channel
+from worker.broker.connection import BrokerLostError, BrokerRefusedError, Link, ask, close_channel
 from worker.core.order import ACCOUNT_FIELDS
 
 FORBIDDEN = 403
@@ -140,6 +140,18 @@ async def check(url: str, topology: Topology) -> list[str]:
         return [problem for item in _items(topology) if (problem := await _check(link, item))]
     finally:
         await link.close()
+
+
+async def await_topology(url: str, topology: Topology, wait: Callable[[list[str]], Awaitable[None]]) -> None:
+    """Return when the broker answers and everything is there; until then `wait` is given what is wrong, each time."""
+    while True:
+        try:
+            problems = await check(url, topology)
+        except BrokerLostError as error:
+            problems = [f"the broker cannot be used: {error}"]
+        if not problems:
+            return
+        await wait(problems)
 
 
 def _items(topology: Topology) -> Iterator[_Item]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import check, demo, documents, migrate, orders, run, sandbox, submit
+from worker.cli import check, demo, documents, migrate, orders, relay, run, sandbox, submit
 from worker.cli.common import Common, ConfigOption, LevelOption
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("migrate")(migrate.migrate)
 app.command("run")(run.run)
+app.command("relay")(relay.relay)
 app.command("check")(check.check)
 app.command("submit")(submit.submit)
 app.add_typer(orders.app, name="orders")

@@ -4,19 +4,18 @@ Pure: the order as it is and what happened go in, what is to be written comes ou
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from worker.core.order import FINAL, Event, Fact, Order, Reason, ReviewKind, State
+from worker.core.order import FINAL, NOTHING, Event, Fact, Order, Reason, ReviewKind, State
 from worker.core.policy import Policy
-from worker.core.rules import ENDINGS, MESSAGES, TABLE, Rule, next_gateway, of_older_call
+from worker.core.rules import ENDINGS, MESSAGES, TABLE, Rule, never_left, next_gateway, of_older_call
 
 S, E = State, Event
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """The circumstances of a decision: the database's time, the gateway's policy, and chance in [0, 1) for jitter."""
 
     now: datetime
@@ -24,8 +23,7 @@ class Moment:
     chance: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What is to be written: the order as it will be, and what goes with it in the same transaction."""
 
     order: Order
@@ -36,7 +34,7 @@ class Decision:
     journal: bool  # False: only counters and the alarm move
     due_in: float | None  # seconds until the alarm; None leaves it where it is (a state without a task has none)
     tell: str | None  # the event to publish: `order.<tell>`
-    changes: Mapping[str, Any] = field(default_factory=dict)  # the fields of `order` that differ from before
+    changes: Mapping[str, Any] = NOTHING  # the fields of `order` that differ from before
     new_attempt: bool = False  # the order has a new number at a gateway
 
 
@@ -63,7 +61,7 @@ _TOLD = {
 
 _WITH_REASON = frozenset({S.PARTIAL, S.FAILED, S.REFUNDED, S.CANCELLED, S.REVIEW})
 _LIVING = frozenset({E.ACCEPTED, E.CHARGING, E.PAYMENT_DUE, E.ARRIVED, E.ARRIVED_IN_PART, E.DISPUTED, E.MISMATCH})
-_ENDED = frozenset({E.REJECTED, E.REFUSED, E.RETURNED, E.CALLED_OFF})
+_ENDED = frozenset({E.REJECTED, E.UNFUNDED, E.REFUSED, E.RETURNED, E.CALLED_OFF})
 _ANSWERS = frozenset({E.CHARGING, E.PAYMENT_DUE, E.ABSENT, E.UNCLEAR, E.SILENT, E.UNANSWERED})
 """Events that answer (or fail to answer) a question: where the order stays, the next query is set."""
 _PLAIN = frozenset({E.CHARGING, E.PAYMENT_DUE, E.SILENT})
@@ -104,8 +102,9 @@ def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
     state = rule.choose(order, fact, moment.now, moment.policy)
     if state is order.state and not _anew(order, fact, event, rule):
         return _remain(order, fact, event, rule, moment)
-    failover = state is S.QUEUED and (event in _ENDED or event is E.RESUBMITTED)
-    changes = _entering(order, fact, event, rule, state) | _calling(order, fact, event, state, moment.now)
+    over = event in _ENDED and next_gateway(order) is not None
+    failover = state is S.QUEUED and (over or event is E.RESUBMITTED)
+    changes = _entering(order, fact, event, rule, state) | _calling(order, fact, event, state, moment)
     if failover:
         changes |= _next_attempt(order, event)
     entered = order.changed(changes)
@@ -132,6 +131,9 @@ def _about(order: Order, fact: Fact) -> Event | None:
     event = fact.event
     if event in _OURS:
         return event
+    if fact.payment is not None and (fact.attempt != order.attempt or order.payment is not None):
+        # only one credential of an order is ever told, so that only one charge can be paid: this one reaches nobody
+        return E.OLD_NEWS
     if fact.attempt != order.attempt:
         return E.GHOST if event in _LIVING else E.OLD_NEWS if event in _ENDED else None
     if of_older_call(order, fact):
@@ -168,7 +170,7 @@ def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) 
         changes["noted"] = noted
     if answer or hint:
         changes |= _absence(order, event, moment.now) | {"queries": order.queries + answer}
-    if event is E.UNANSWERED and fact.doubt:
+    if (event is E.UNANSWERED and fact.doubt) or (event is E.REJECTED and order.state is S.UNKNOWN):
         changes["doubt"] = _doubt(fact)
     remaining = order.changed(changes)
     due_in = _due_in(remaining, event, moment) if answer or hint else None
@@ -215,17 +217,20 @@ def _entering(order: Order, fact: Fact, event: Event, rule: Rule, state: State) 
     return changes
 
 
-def _calling(order: Order, fact: Fact, event: Event, state: State, now: datetime) -> dict[str, Any]:
+def _calling(order: Order, fact: Fact, event: Event, state: State, moment: Moment) -> dict[str, Any]:
     """What a step changes about our calls."""
     changes: dict[str, Any] = {}
-    if state is S.QUEUED and event in (E.NOT_SENT, E.UNANSWERED, E.LEASE_ENDED):
+    if state is S.QUEUED and event in (E.NOT_SENT, E.UNFUNDED, E.UNANSWERED, E.LEASE_ENDED):
         changes["unsent"] = order.unsent + 1
     elif state is not S.SUBMITTING:
         changes["unsent"] = 0
-    if event is E.NOT_SENT and order.unsent == order.sending - 1:
-        changes["sent_at"] = None  # no call of this order has ever left
+    nothing = event is E.NOT_SENT or (event is E.UNFUNDED and state is S.QUEUED)
+    if nothing and never_left(order) and not moment.policy.repeat_safe:
+        changes["sent_at"] = None  # no call is anywhere; where calls may be repeated, lost ones count in `unsent` too
+    if event is E.UNANSWERED and order.sent_at is None:
+        changes["sent_at"] = moment.now  # of two reports that contradict each other the one that may cost money counts
     if event is E.TAKEN and state is S.SUBMITTING:
-        changes |= {"sending": order.sending + 1, "sent_at": order.sent_at or now, "doubt": None}
+        changes |= {"sending": order.sending + 1, "sent_at": order.sent_at or moment.now, "doubt": None}
     if (event is E.UNANSWERED and fact.doubt) or (event is E.REJECTED and state is S.UNKNOWN):
         changes["doubt"] = _doubt(fact)
     if event is E.UNANSWERED and of_older_call(order, fact):
@@ -247,6 +252,7 @@ def _next_attempt(order: Order, event: Event) -> dict[str, Any]:
         "payment": None,
         "payment_expires_at": None,
         "sent_at": None,
+        "unsent": 0,
         "doubt": None,
     }
 

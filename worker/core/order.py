@@ -2,18 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-def no_evidence() -> Mapping[str, Any]:
-    """Return the empty evidence, for dataclass defaults."""
-    return _NOTHING
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No evidence, no changes."""
 
 
 class State(StrEnum):
@@ -113,7 +109,7 @@ class Order:
 
     sent_at: datetime | None = None  # first sending of this attempt that may have arrived; the deadline counts from it
     queries: int = 0  # queries since the state was entered
-    unsent: int = 0  # calls in a row that were proven not sent, or lost where a repetition costs nothing
+    unsent: int = 0  # calls in a row that were proven not sent, lost where a repetition costs nothing, or unfunded
     absent_count: int = 0  # "no such order" in a row
     absent_since: datetime | None = None
     doubt: Reason | None = None  # a refusal that no table lists, believed only with a settled absence
@@ -143,8 +139,8 @@ class Order:
 
     @property
     def hinted(self) -> bool:
-        """Whether the last that was noted is an unproven callback, which nobody has looked into yet."""
-        return self.noted is not None and self.noted.startswith(f"{Event.CLAIMED}:")
+        """Whether the last that was noted is a callback which nobody has looked into yet."""
+        return self.noted is not None and self.noted.startswith(_HINTS)
 
     @property
     def final(self) -> bool:
@@ -179,6 +175,7 @@ class Event(StrEnum):
     # what became of a submit call
     ACCEPTED = "accepted"
     REJECTED = "rejected"  # a definite no
+    UNFUNDED = "unfunded"  # a definite no for now: our money at the gateway is used up
     NOT_SENT = "not_sent"  # proven
     UNANSWERED = "unanswered"  # the outcome is unknown
     LEASE_ENDED = "lease_ended"  # its worker is gone
@@ -205,8 +202,11 @@ class Event(StrEnum):
     RESUBMITTED = "resubmitted"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+_HINTS = (f"{Event.CLAIMED}:", f"{Event.REFUSED}:")
+"""What `noted` begins with after an unproven callback, and after a refusal that came while its call was in flight."""
+
+
+class Fact(NamedTuple):
     """One thing that happened, with what proves it. `evidence` is masked by whoever made it."""
 
     event: Event
@@ -221,4 +221,4 @@ class Fact:
     payment: Mapping[str, Any] | None = None
     payment_expires_at: datetime | None = None
     doubt: bool = False  # UNANSWERED because of a refusal code that no table lists
-    evidence: Mapping[str, Any] = field(default_factory=no_evidence)
+    evidence: Mapping[str, Any] = NOTHING

@@ -1,13 +1,12 @@
-"""What a gateway's adapter can say: five outcomes of a submit, and a report from a query or a callback."""
+"""What a gateway's adapter can say: six outcomes of a submit, and a report from a query or a callback."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from worker.core.masking import mask
-from worker.core.order import Event, Fact, Order, no_evidence
+from worker.core.order import NOTHING, Event, Fact, Order
 
 
 class Outcome(StrEnum):
@@ -16,12 +15,12 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"  # the gateway has it
     SUCCEEDED = "succeeded"  # some gateways answer at once
     REJECTED = "rejected"  # a definite no: this attempt is dead
+    UNFUNDED = "unfunded"  # a definite no that is not the order's fault: our money at the gateway is used up
     NOT_SENT = "not_sent"  # proven: no byte that moves money has left
     UNKNOWN = "unknown"  # anything else
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """The outcome of one submit, as the adapter or the sender makes it."""
 
     outcome: Outcome
@@ -31,20 +30,23 @@ class Submitted:
     cost_fen: int | None = None
     payment: Mapping[str, Any] | None = None  # ACCEPTED with it: the payer must act
     payment_expires_at: datetime | None = None
-    doubt: bool = False  # UNKNOWN because of a refusal code that no table lists
-    evidence: Mapping[str, Any] = field(default_factory=no_evidence)
+    doubt: bool = False  # UNKNOWN, or not sent, because of a refusal code that no table lists
+    evidence: Mapping[str, Any] = NOTHING
+    mismatch: str | None = None  # what it took is not what we asked for, masked: whatever the outcome, a person looks
 
     def fact(self, order: Order) -> Fact:
         """Return this outcome as a fact about the call that `order`'s current sending is."""
-        event = _OUTCOME_EVENTS[self.outcome]
+        event, code, message = _OUTCOME_EVENTS[self.outcome], self.code, self.message
         if event is Event.ACCEPTED and self.payment is not None:
             event = Event.PAYMENT_DUE
+        if self.mismatch is not None:
+            event, code, message = Event.MISMATCH, "mismatch", self.mismatch
         return Fact(
             event=event,
             attempt=order.attempt,
             sending=order.sending,
-            code=self.code,
-            message=self.message,
+            code=code,
+            message=message,
             upstream_no=self.upstream_no,
             cost_fen=self.cost_fen,
             payment=self.payment,
@@ -70,8 +72,7 @@ class Status(StrEnum):
     SILENT = "silent"  # no readable answer
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What a query's answer or a callback says about one attempt.
 
     `amount_fen`, `account` and `merchant` are compared with ours where they are given, so an
@@ -89,13 +90,20 @@ class Report:
     cost_fen: int | None = None
     payment_expires_at: datetime | None = None
     proven: bool = True
-    evidence: Mapping[str, Any] = field(default_factory=no_evidence)
+    evidence: Mapping[str, Any] = NOTHING
 
-    def fact(self, order: Order, attempt: int) -> Fact:
-        """Return this report as a fact about `attempt` of `order`; a mismatch outweighs the status."""
+    def outdated(self, order: Order, attempt: int) -> bool:
+        """Return whether it says that an attempt is on its way which was given up: that may have been so before."""
+        return attempt != order.attempt and self.status in _ON_ITS_WAY
+
+    def fact(self, order: Order, attempt: int, *, fresh: bool = False) -> Fact:
+        """Return this report as a fact about `attempt` of `order`; a mismatch outweighs the status.
+
+        What may be outdated is a hint, as an unproven report is, unless it is `fresh`: asked for since.
+        """
         event, message = _STATUS_EVENTS[self.status], self.message
         code = self.code
-        if not self.proven:
+        if not self.proven or (not fresh and self.outdated(order, attempt)):
             event = Event.CLAIMED
         elif self.status is Status.PARTIAL and self.arrived_fen is None:
             event = Event.UNCLEAR  # how much arrived is what a partial arrival is about
@@ -113,12 +121,15 @@ class Report:
             evidence=self.evidence,
         )
 
-    def answer(self, order: Order, asked: Order, at: datetime) -> Fact:
-        """Return this report, about `order` as it is now, as the answer to what was asked about `asked` at `at`.
+    def answer(self, order: Order, asked: Order, at: datetime, attempt: int | None = None) -> Fact:
+        """Return this report, about `order` as it is now, as the answer to what was asked at `at`.
 
+        `asked` is the order as it was then, `attempt` the one of its attempts in question, if not the latest.
         A question that is older than the latest call cannot tell that the call failed.
         """
-        return replace(self.fact(order, asked.attempt), sending=asked.sending, asked_at=at)
+        about = attempt or asked.attempt
+        fact = self.fact(order, about, fresh=about != asked.attempt)
+        return fact._replace(sending=asked.sending, asked_at=at)
 
     def _difference(self, order: Order) -> str | None:
         if self.foreign is not None:
@@ -130,10 +141,12 @@ class Report:
         return None
 
 
+_ON_ITS_WAY = frozenset({Status.CHARGING, Status.PAYMENT_DUE})
 _OUTCOME_EVENTS = {
     Outcome.ACCEPTED: Event.ACCEPTED,
     Outcome.SUCCEEDED: Event.ARRIVED,
     Outcome.REJECTED: Event.REJECTED,
+    Outcome.UNFUNDED: Event.UNFUNDED,
     Outcome.NOT_SENT: Event.NOT_SENT,
     Outcome.UNKNOWN: Event.UNANSWERED,
 }

@@ -13,6 +13,8 @@ class Policy:
     settle_seconds: float = 120  # how long "no such order" must hold before it is believed
     settle_queries: int = 3  # and how often it must have been said
     retry_after: tuple[float, ...] = (1, 2, 5, 10, 30, 60)  # after a call that came to nothing
+    hint_after: tuple[float, ...] = (1, 2, 5, 10, 30, 60, 300, 900, 3600)  # about a closed order, without an answer
+    unfunded_pause: float = 60  # without submits, once the gateway has said that our money there is used up
     jitter: float = 0.2  # a delay is stretched or shortened by at most this share
     repeat_safe: bool = False  # the gateway declares that a submit may be repeated
 
@@ -23,6 +25,10 @@ class Policy:
     def retry_delay(self, unsent: int, chance: float) -> float:
         """Return the seconds until the next sending, after `unsent` (at least 1) calls that came to nothing."""
         return self._step(self.retry_after, unsent - 1, chance)
+
+    def hint_delay(self, asked: int, chance: float) -> float:
+        """Return the seconds until a hint is asked about again, after `asked` (at least 1) questions in vain."""
+        return self._step(self.hint_after, asked - 1, chance)
 
     def _step(self, schedule: tuple[float, ...], count: int, chance: float) -> float:
         base = schedule[min(count, len(schedule) - 1)]

@@ -53,14 +53,31 @@ def of_older_call(order: Order, fact: Fact) -> bool:
     return fact.sending is not None and fact.sending != order.sending
 
 
+def never_left(order: Order) -> bool:
+    """Return whether each call before the latest is known to have come to nothing (or may be repeated)."""
+    return order.unsent == order.sending - 1
+
+
+def _not_sent(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
+    # the hint must be about an earlier call, which was held to be absent: ask once more before it is sent again
+    return S.UNKNOWN if order.hinted and not never_left(order) else S.QUEUED
+
+
 def _lost(order: Order, fact: Fact, _now: datetime, policy: Policy) -> State:
     if order.state is S.SUBMITTING and of_older_call(order, fact):
         return S.SUBMITTING  # the call in flight is still awaited
-    return S.QUEUED if policy.repeat_safe or order.sent_at is None else S.UNKNOWN
+    return S.QUEUED if policy.repeat_safe else S.UNKNOWN
 
 
 def _overdue(order: Order, now: datetime, policy: Policy) -> bool:
-    return order.sent_at is not None and now - order.sent_at >= timedelta(seconds=policy.query_deadline)
+    since = order.payment_expires_at or order.sent_at  # until a charge expires the payer is waited for, not the gateway
+    return since is not None and now - since >= timedelta(seconds=policy.query_deadline)
+
+
+def _lost_in_flight(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
+    # repeated where that costs nothing, but not for ever
+    state = _lost(order, fact, now, policy)
+    return S.REVIEW if state is S.QUEUED and _overdue(order, now, policy) else state
 
 
 def _wait(order: Order, _fact: Fact, now: datetime, policy: Policy) -> State:
@@ -72,6 +89,9 @@ def _charging(order: Order, _fact: Fact, now: datetime, policy: Policy) -> State
 
 
 def _absent(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
+    if order.upstream_no is not None:
+        # it had the order, under a number of its own: it is never sent again, just as after `accepted`
+        return _wait(order, fact, now, policy)
     # from the first answer to the last question: an answer that somebody held back proves nothing about the time since
     asked_at = fact.asked_at or now
     held = asked_at - (order.absent_since or asked_at)
@@ -88,14 +108,24 @@ def _refused(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
     return S.UNKNOWN if order.hinted else _fail_over(order, fact, now, policy)
 
 
+def _unfunded(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
+    # the next gateway's attempt is queued, or else this one again; contradicted by a callback, the gateway is asked
+    return S.UNKNOWN if order.hinted else S.QUEUED
+
+
+def _refused_in_flight(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
+    # our call must be over before another gateway gets the order; its end makes us ask at once
+    return order.state if next_gateway(order) else S.FAILED
+
+
 def _hinted(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
     # it was sent and then held to be absent: ask once more before it is sent again
     return S.UNKNOWN if order.sent_at is not None else S.QUEUED
 
 
 def _payment_due(order: Order, fact: Fact, now: datetime, policy: Policy) -> State:
-    expires = order.payment_expires_at
-    if expires is not None and (fact.asked_at or now) >= expires:
+    # the late answer to a call, or a callback, does not tell that it was still unpaid when it expired
+    if order.payment_expires_at is not None and fact.asked_at is not None and fact.asked_at >= order.payment_expires_at:
         return S.CANCELLED
     return _wait(order, fact, now, policy)
 
@@ -112,6 +142,10 @@ def _if_sent_fail_over(order: Order, fact: Fact, now: datetime, policy: Policy) 
 def _if_overdue(state: State) -> Choice:
     """A review that was opened only because nobody answered ends with a proven answer."""
     return lambda order, _fact, _now, _policy: state if order.review_kind is ReviewKind.OVERDUE else S.REVIEW
+
+
+def _unless_repeatable(order: Order, _fact: Fact, _now: datetime, policy: Policy) -> State:
+    return order.state if policy.repeat_safe else S.REVIEW
 
 
 def _unless_delivered(order: Order, _fact: Fact, _now: datetime, _policy: Policy) -> State:
@@ -192,7 +226,11 @@ def _late_success(state: State) -> dict[Event, Rule]:
 
 def _late_failure() -> dict[Event, Rule]:
     reason = "failure_after_success"
-    return {E.REJECTED: _review(reason), E.REFUSED: _review(reason), E.CALLED_OFF: _review(reason)}
+    return {event: _review(reason) for event in (E.REJECTED, E.UNFUNDED, E.REFUSED, E.CALLED_OFF)}
+
+
+# where calls may be repeated each makes a charge of its own: another one was refused than the one that is due
+_CHARGE_REFUSED = Rule((S.AWAITING_PAYMENT, S.REVIEW), _unless_repeatable, note=True, reason="refusal_after_acceptance")
 
 
 _ROWS: dict[State, dict[Event, Rule]] = {
@@ -204,6 +242,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
         E.UNANSWERED: Rule((S.UNKNOWN, S.QUEUED), _lost, note=True),
         E.ACCEPTED: Rule((S.PENDING, S.REVIEW), _if_sent(S.PENDING), reason="never_sent"),
         E.REJECTED: Rule((S.QUEUED, S.FAILED), _if_sent_fail_over, note=True),
+        E.UNFUNDED: _note(S.QUEUED),
         E.CHARGING: Rule((S.PENDING, S.REVIEW), _if_sent(S.PENDING), reason="never_sent"),
         E.PAYMENT_DUE: Rule((S.AWAITING_PAYMENT, S.REVIEW), _if_sent(S.AWAITING_PAYMENT), reason="never_sent"),
         E.ARRIVED: Rule((S.SUCCEEDED, S.REVIEW), _if_sent(S.SUCCEEDED), reason="never_sent"),
@@ -221,24 +260,37 @@ _ROWS: dict[State, dict[Event, Rule]] = {
     S.SUBMITTING: _open_rules(S.SUBMITTING)
     | {
         E.REJECTED: Rule((S.QUEUED, S.FAILED, S.UNKNOWN), _refused),
+        E.UNFUNDED: Rule((S.QUEUED, S.UNKNOWN), _unfunded),
+        E.REFUSED: Rule((S.SUBMITTING, S.FAILED), _refused_in_flight, note=True),
         E.CHARGING: _to(S.PENDING),
         E.ABSENT: _note(S.SUBMITTING),
         E.UNCLEAR: _note(S.SUBMITTING),
         E.SILENT: _note(S.SUBMITTING),
-        E.NOT_SENT: _to(S.QUEUED),
-        E.UNANSWERED: Rule((S.UNKNOWN, S.QUEUED, S.SUBMITTING), _lost, note=True),
+        E.NOT_SENT: Rule((S.QUEUED, S.UNKNOWN), _not_sent),
+        E.UNANSWERED: Rule(
+            (S.UNKNOWN, S.QUEUED, S.SUBMITTING, S.REVIEW), _lost_in_flight, note=True, reason="no_answer"
+        ),
         E.LEASE_ENDED: Rule((S.UNKNOWN, S.QUEUED), _lost),
     },
     S.UNKNOWN: _open_rules(S.UNKNOWN)
     | {
-        E.NOT_SENT: _to(S.QUEUED),
+        E.REJECTED: Rule((S.QUEUED, S.FAILED, S.UNKNOWN), _refused, note=True),
+        E.UNFUNDED: Rule((S.QUEUED, S.UNKNOWN), _unfunded, note=True),
+        E.NOT_SENT: Rule((S.QUEUED, S.UNKNOWN), _not_sent, note=True),
         E.UNANSWERED: _note(S.UNKNOWN),
         E.ABSENT: Rule((S.UNKNOWN, S.QUEUED, S.FAILED, S.REVIEW), _absent, note=True, once=False, reason="no_answer"),
     },
-    S.PENDING: _open_rules(S.PENDING) | {E.REJECTED: _review("refusal_after_acceptance"), E.ACCEPTED: _note(S.PENDING)},
-    S.AWAITING_PAYMENT: _open_rules(S.AWAITING_PAYMENT)
+    S.PENDING: _open_rules(S.PENDING)
     | {
         E.REJECTED: _review("refusal_after_acceptance"),
+        E.UNFUNDED: _review("refusal_after_acceptance"),
+        E.ACCEPTED: _note(S.PENDING),
+    },
+    S.AWAITING_PAYMENT: _open_rules(S.AWAITING_PAYMENT)
+    | {
+        # where calls may be repeated each makes a charge of its own: another one was refused than the one that is due
+        E.REJECTED: _CHARGE_REFUSED,
+        E.UNFUNDED: _CHARGE_REFUSED,
         E.ACCEPTED: _note(S.AWAITING_PAYMENT),
         E.PAYMENT_DUE: Rule((S.AWAITING_PAYMENT, S.CANCELLED, S.REVIEW), _payment_due, reason="no_answer"),
     },
@@ -260,6 +312,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
             for event in (
                 E.ACCEPTED,
                 E.REJECTED,
+                E.UNFUNDED,
                 E.NOT_SENT,
                 E.UNANSWERED,
                 E.CHARGING,

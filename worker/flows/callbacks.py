@@ -1,9 +1,9 @@
-"""Taking callbacks: a proven one moves its order, an unproven one makes the worker ask the gateway at once."""
+"""Taking callbacks: a proven one moves its order, an unproven one makes the worker ask the gateway at once.
 
-from dataclasses import replace
+Nothing is asked here: the question is the alarm's, or, where there is none, that of a hint that is kept.
+"""
+
 from typing import TYPE_CHECKING
-
-import structlog
 
 from schemas.dead import DeadReason
 from schemas.decode import check_properties, decode_callback
@@ -11,30 +11,28 @@ from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery
 from worker.broker.settlement import COMMITTED, Settled
 from worker.core.order import TASKS, Order
-from worker.core.outcome import Report, Status
+from worker.core.outcome import Report
 from worker.gateways.base import CallbackRefusal, CallbackReport, RawCallback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.flows.hints import Hints
     from worker.flows.scheduler import Scheduler
     from worker.gateways.gateway import Gateway
     from worker.ledger.ledger import Ledger
-
-log = structlog.get_logger("worker.callbacks")
-
-
-class UnheardHintError(Exception):
-    """A hint about an order that has no alarm could not be checked: its message is tried again, then set aside."""
 
 
 class Callbacks:
     """Handles the deliveries of the callback queue."""
 
-    def __init__(self, ledger: "Ledger", gateways: "Mapping[str, Gateway]", scheduler: "Scheduler") -> None:
+    def __init__(
+        self, ledger: "Ledger", gateways: "Mapping[str, Gateway]", scheduler: "Scheduler", hints: "Hints"
+    ) -> None:
         self._ledger = ledger
         self._gateways = gateways
         self._scheduler = scheduler
+        self._hints = hints
 
     async def handle(self, delivery: Delivery) -> Settled:
         """Apply one relayed callback."""
@@ -66,13 +64,13 @@ class Callbacks:
         order, attempt = await self._locate(gateway.name, parsed)
         report = parsed.report
         decision = await self._ledger.apply(order, lambda current: report.fact(current, attempt))
-        if report.proven:
-            return
         order = decision.order
+        if report.proven and not report.outdated(order, attempt):
+            return
         if attempt == order.attempt and order.state in TASKS:
             self._scheduler.wake()  # its alarm rings now
-        elif self._ledger.would_move(order, _if_true(report).fact(order, attempt)):
-            await self._ask(gateway, order, attempt)
+        elif self._ledger.would_move(order, _if_true(report).fact(order, attempt, fresh=True)):
+            await self._hints.keep(order, attempt, gateway.name)
 
     async def _locate(self, gateway: str, parsed: CallbackReport) -> tuple[Order, int]:
         if parsed.reference is None:
@@ -85,20 +83,7 @@ class Callbacks:
             raise InvalidMessageError("body", "its order is at another gateway", DeadReason.UNKNOWN_ORDER)
         return order, attempt
 
-    async def _ask(self, gateway: "Gateway", order: Order, attempt: int) -> None:
-        """Ask what the scheduler does not ask about: an order without an alarm, or an attempt that was given up."""
-        asked = order
-        if attempt != order.attempt:
-            asked = order.changed({"attempt": attempt, "gateway": gateway.name, "upstream_no": None})
-        asked_at = self._ledger.now()
-        report = await gateway.query(asked, asked_at)
-        if report.status in (Status.SILENT, Status.UNCLEAR):
-            # nothing would ever ask again, so the callback must not be acknowledged as if it had been heard
-            raise UnheardHintError(report.code or "no answer")
-        log.info("hint_asked", order_no=order.order_no, gateway=gateway.name, status=report.status, state=order.state)
-        await self._ledger.apply(order, lambda current: report.answer(current, asked, asked_at))
-
 
 def _if_true(report: Report) -> Report:
     """Return a hint as the proof that it is not; how much arrived is nowhere in it, and does not matter here."""
-    return replace(report, proven=True, arrived_fen=report.arrived_fen or 1)
+    return report._replace(proven=True, arrived_fen=report.arrived_fen or 1)

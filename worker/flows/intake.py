@@ -10,7 +10,7 @@ from schemas.dead import DeadReason
 from schemas.decode import check_properties, decode_submit
 from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery, Outgoing
-from worker.broker.settlement import COMMITTED, Publish, Settled
+from worker.broker.settlement import COMMITTED, Settled
 from worker.core.order import Order
 from worker.gateways.lease import Lease
 from worker.ledger.admission import Admission
@@ -39,14 +39,12 @@ class Intake:
         routes: Mapping[str, tuple[str, ...]],
         sending: "Sending",
         scheduler: "Scheduler",
-        publish: Publish,
     ) -> None:
         self._ledger = ledger
         self._gateways = gateways
         self._routes = routes
         self._sending = sending
         self._scheduler = scheduler
-        self._publish = publish
 
     async def handle(self, delivery: Delivery) -> Settled:
         """Admit the order of one submit message, and send it at once where its gateway has a slot."""
@@ -61,7 +59,6 @@ class Intake:
             settled = Settled.impossible(error.reason, str(error))
         if settled is not COMMITTED:
             log.warning("order_refused", queue=delivery.queue, message_id=given.message_id, reason=settled.reason)
-            await self._answer(delivery, settled)
         return settled
 
     def _order(self, message: "SubmitOrder", correlation_id: str | None) -> Order:
@@ -115,12 +112,11 @@ class Intake:
             )
         return COMMITTED
 
-    async def _answer(self, delivery: Delivery, settled: Settled) -> None:
-        """Tell a producer that asked for an answer why its order was not accepted."""
-        given = delivery.properties
-        if not given.reply_to:
-            return
-        body = {"ok": False, "error": {"code": settled.reason, "message": settled.detail}}
-        await self._publish(
-            Outgoing("", given.reply_to, orjson.dumps(body), correlation_id=given.correlation_id or given.message_id)
-        )
+
+def refusal(delivery: Delivery, settled: Settled) -> Outgoing | None:
+    """Return what a producer that asked for an answer hears about an order that was not accepted."""
+    given = delivery.properties
+    if not given.reply_to:
+        return None
+    body = {"ok": False, "error": {"code": settled.reason, "message": settled.detail}}
+    return Outgoing("", given.reply_to, orjson.dumps(body), correlation_id=given.correlation_id or given.message_id)

@@ -13,6 +13,9 @@ from worker.gateways.lease import Lease
 from worker.ledger.connection import is_away
 
 if TYPE_CHECKING:
+    from worker.core.machine import Decision, Ignored
+    from worker.core.outcome import Report
+    from worker.flows.hints import Hints
     from worker.flows.sending import Sending
     from worker.gateways.gateway import Gateway
     from worker.ledger.ledger import Ledger
@@ -37,8 +40,10 @@ class Scheduler:
         ledger: "Ledger",
         gateways: "Mapping[str, Gateway]",
         products: Sequence[str] | None,
+        hints: "Hints",
     ) -> None:
         self._ledger = ledger
+        self._hints = hints
         self._gateways = gateways
         self._products = products
         self.sending: Sending | None = None  # whose freed slots wake us, so it is made after us
@@ -183,9 +188,14 @@ class Scheduler:
                 self._wake.set()
 
     async def _question(self, order: Order, gateway: "Gateway") -> None:
-        """Ask, and apply the answer, unless something newer is known by then."""
         asked_at = self._ledger.now()
         report = await gateway.query(order, asked_at)
+        await self.answered(order, gateway, report, asked_at)
+
+    async def answered(
+        self, order: Order, gateway: "Gateway", report: "Report", asked_at: datetime
+    ) -> "Decision | Ignored":
+        """Apply what `gateway` answered about `order` to a question of `asked_at`, unless something newer is known."""
 
         def answer(current: Order) -> Fact | None:
             hinted = current.noted != order.noted and current.hinted and current.state in TASKS
@@ -193,8 +203,12 @@ class Scheduler:
             return None if hinted else report.answer(current, order, asked_at)
 
         decision = await self._ledger.apply(order, answer)
+        if report.outdated(decision.order, order.attempt):
+            # given up since the question: whether it lives after all is asked anew
+            await self._hints.keep(decision.order, order.attempt, gateway.name)
         if decision.order.state is State.QUEUED or decision.order.hinted:
             self._wake.set()
+        return decision
 
     async def _end_lease(self, order: Order) -> None:
         fact = Fact(Event.LEASE_ENDED, attempt=order.attempt, sending=order.sending)

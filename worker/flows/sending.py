@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -54,7 +53,7 @@ class Sending:
             self._freed(order.gateway)
         if submitted.outcome is Outcome.REJECTED and not submitted.evidence:
             # refused before any call: the refusal itself is what proves it
-            submitted = replace(submitted, evidence={"refused_by": "worker", "code": submitted.code})
+            submitted = submitted._replace(evidence={"refused_by": "worker", "code": submitted.code})
         try:
             decision = await self._ledger.apply(order, submitted.fact(order))
         except Exception as error:

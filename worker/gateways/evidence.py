@@ -31,14 +31,22 @@ _PERSONAL = (
     "phone", "holder_id", "name", "id_number", "buyer_ip", "device_id", "device_ip",
 )  # fmt: skip
 """The fields of a target that are about a person."""
+_IDENTITIES = ("holder_id", "id_number")
+_LAST_OF_ID = 6
 _OURS = frozenset({"notify_url", "back_url"})
 """Fields of our requests that only repeat our settings."""
 
 
 def personal(order: Order) -> tuple[str, ...]:
     """Return what `order` says about a person, to be masked wherever a gateway repeats it."""
-    target = order.target
-    return tuple([value for name in _PERSONAL if isinstance(value := target.get(name), str) and value])
+    return personal_fields(order.target)
+
+
+def personal_fields(target: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a target, or a card, says about a person."""
+    whole = [value for name in _PERSONAL if isinstance(value := target.get(name), str) and value]
+    # after the whole, or it would be broken up first; gateways are sent the last six alone, too
+    return (*whole, *[target[name][-_LAST_OF_ID:] for name in _IDENTITIES if target.get(name)])
 
 
 class Transcript:
@@ -70,6 +78,16 @@ class Transcript:
         """Return what a callback said, proven or not."""
         body = raw.body or raw.query.encode()
         return {"operation": "callback", "body": self._body(body, private, form=b"=" in body[:LIMIT])}
+
+    def shown(self, data: Mapping[str, Any] | None, private: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return what a gateway tells about something, for whoever asked."""
+        cleaned: dict[str, Any] = self._clean(data or {}, private, _DEEPEST)
+        return cleaned
+
+    def facts(self, read: Mapping[str, Any], private: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Return what an adapter itself has read from an exchange, masked like the exchange."""
+        cleaned: dict[str, Any] = self._clean(read, private, _DEEPEST)
+        return cleaned
 
     def text(self, text: str, private: tuple[str, ...] = (), limit: int = _STRING_LIMIT) -> str:
         """Return a line for people from `text` of theirs."""

@@ -6,6 +6,7 @@ rate through in the first second, and can be neither entered without awaiting no
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -46,6 +47,7 @@ class Gate:
         self._submits = 0
         self._queries = 0
         self._paused = False
+        self._paused_until = -math.inf
         self._waiters: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         burst = max(1, int(rate_per_second))
@@ -91,7 +93,7 @@ class Gate:
     def free_submits(self) -> int:
         """Return how many submits could begin at once."""
         now = self._clock()
-        if self._paused or not self._breaker.allows(now):
+        if self._stopped(now) or not self._breaker.allows(now):
             return 0
         free = min(self._most - self._submits, self._slots - self._submits - self._queries, self._free_rate(now))
         if self._breaker.retry_at() is not None:
@@ -118,7 +120,23 @@ class Gate:
         self._paused = paused
         self._admit()
 
+    def pause_for(self, seconds: float) -> bool:
+        """Let no submit begin for so long, from now; return whether they could begin until now."""
+        now = self._clock()
+        could = not self._stopped(now)
+        self._paused_until = now + seconds
+        self._look_again()
+        return could
+
+    @property
+    def resting(self) -> bool:
+        """Whether such a pause lasts."""
+        return self._clock() < self._paused_until
+
     # --- inside ----------------------------------------------------------------------------------
+
+    def _stopped(self, now: float) -> bool:
+        return self._paused or now < self._paused_until
 
     def _take(self, *, query: bool) -> bool:
         now = self._clock()
@@ -129,7 +147,7 @@ class Gate:
                 return False
             self._queries += 1
         else:
-            if self._paused or self._submits >= self._most or not self._breaker.allows(now):
+            if self._stopped(now) or self._submits >= self._most or not self._breaker.allows(now):
                 return False
             self._breaker.entered(now)
             self._submits += 1
@@ -177,7 +195,9 @@ class Gate:
         if not self._waiters:
             return
         now = self._clock()
-        moments = [self._begun[0] + self._window] if self._begun else []
+        moments = [self._paused_until]
+        if self._begun:
+            moments.append(self._begun[0] + self._window)
         retry_at = self._breaker.retry_at()
         if retry_at is not None:
             moments.append(retry_at)

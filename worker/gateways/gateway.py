@@ -6,7 +6,6 @@ The rule for a submit: a failure is "not sent" as long as no request that moves 
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from pydantic import BaseModel, SecretStr
 
+from worker.core.card import CardError
+from worker.core.money import fen_to_text
 from worker.core.order import Order
 from worker.core.outcome import Outcome, Report, Status, Submitted
 from worker.core.policy import Policy
@@ -22,12 +23,15 @@ from worker.gateways.base import (
     Call,
     CallbackRefusal,
     CallbackReport,
+    CardCall,
     RawCallback,
+    RefusedError,
     Reply,
     Request,
     UnreadableReplyError,
 )
-from worker.gateways.evidence import Transcript, personal
+from worker.gateways.cards import CardAction, CardBook, CardHand, CardRefusal
+from worker.gateways.evidence import Transcript, personal, personal_fields
 from worker.gateways.gate import Gate
 from worker.gateways.http import CallError, NotSentError, Sender
 from worker.gateways.lease import Lease
@@ -67,9 +71,11 @@ class GatewayUnavailableError(Exception):
 class _Flow:
     """How far one call has come."""
 
-    __slots__ = ("asked", "money", "reply", "request")
+    __slots__ = ("asked", "cards", "earlier", "money", "reply", "request")
 
-    def __init__(self) -> None:
+    def __init__(self, cards: CardHand) -> None:
+        self.cards = cards
+        self.earlier: list[tuple[Request, Reply | None]] = []  # the exchanges before `request`
         self.asked = False  # the sender was asked for something
         self.money = False  # a request that moves money has left, or may have
         self.request: Request | None = None
@@ -90,6 +96,7 @@ class Gateway:
         self.adapter = adapter
         self.gate = gate
         self.policy = policy
+        self.cards: CardBook | None = None  # set where a ledger is at hand; without it no card is touched
         self._sender = sender
         self._observer = observe
         self._transcript = Transcript(adapter.secrets, _secret_values(adapter.settings), adapter.charset)
@@ -109,10 +116,10 @@ class Gateway:
 
         Cancelling this leaves the outcome unknown: shield it.
         """
-        flow = _Flow()
+        flow = self._flow()
         try:
             outcome = await self._drive(self.adapter.submit(order, now), flow, lease)
-        except CallError as error:
+        except (CallError, CardError) as error:
             outcome = _failed(flow, error.code, error.message)
         except UnreadableReplyError as error:
             outcome = _failed(flow, "unreadable", str(error))
@@ -120,20 +127,33 @@ class Gateway:
             outcome = _failed(flow, "adapter_error", self._bug(error, "submit", order.order_no))
         if flow.asked and outcome.code not in _NOT_OURS:
             self.gate.record(outcome.doubt or outcome.outcome not in (Outcome.NOT_SENT, Outcome.UNKNOWN))
+        if outcome.outcome is Outcome.UNFUNDED and self.gate.pause_for(self.policy.unfunded_pause):
+            _log.error("gateway_unfunded", gateway=self.name, code=outcome.code, seconds=self.policy.unfunded_pause,
+                       what="our money there is used up: orders go to the next gateway, or wait")  # fmt: skip
+        if outcome.outcome is not Outcome.UNKNOWN:  # else the gateway may still be at it: the hold ends by itself
+            await self._let_go(flow)
         return self._documented(outcome, flow, order)
 
     async def query(self, order: Order, now: datetime) -> Report:
         """Ask what became of the order's current attempt; no readable answer is `SILENT`."""
-        flow = _Flow()
+        return await self._report(self.adapter.query(order, now), "query", order)
+
+    async def cancel(self, order: Order, now: datetime) -> Report | None:
+        """Ask to cancel the order's current attempt; None: this gateway cannot, no readable answer is `SILENT`."""
+        call = self.adapter.cancel(order, now)
+        return None if call is None else await self._report(call, "cancel", order)
+
+    async def _report(self, call: Call[Report], operation: str, order: Order) -> Report:
+        flow = self._flow()
         await self.gate.enter_query()
         try:
-            report = await self._drive(self.adapter.query(order, now), flow, None)
+            report = await self._drive(call, flow, None)
         except CallError as error:
             report = Report(Status.SILENT, error.code, error.message)
         except UnreadableReplyError as error:
             report = Report(Status.SILENT, "unreadable", str(error))
         except Exception as error:  # noqa: BLE001 - the next query may find another answer
-            report = Report(Status.SILENT, "adapter_error", self._bug(error, "query", order.order_no))
+            report = Report(Status.SILENT, "adapter_error", self._bug(error, operation, order.order_no))
         finally:
             self.gate.leave(query=True)
         return self._documented(report, flow, order)
@@ -142,20 +162,59 @@ class Gateway:
         """Return our balance there, in fen.
 
         Raises:
-            GatewayUnavailableError: there was no readable answer.
+            GatewayUnavailableError: there was no readable answer, or (`not_supported`) it keeps no balance.
         """
+        return await self._ask(self.adapter.balance(now), "balance")
+
+    async def packages(self, user_id: str, kind: str, pay_kind: str, now: datetime) -> Mapping[str, Any]:
+        """Return what a user may buy, as the gateway describes it; `kind` and `pay_kind` as the adapter takes them.
+
+        Raises:
+            GatewayUnavailableError: there was no readable answer, or (`not_supported`) it has no such list.
+            RefusedError: the gateway says no.
+        """
+        return await self._ask(self.adapter.packages(user_id, kind, pay_kind, now), "packages")
+
+    async def card(
+        self, action: CardAction, kind: str, fields: Mapping[str, Any], card_id: str | None, now: datetime
+    ) -> dict[str, Any]:
+        """Add, edit, delete or show a card; return its `card_id`, and for `show` the gateway's fields of it, masked.
+
+        `kind` is `power` or `oil`; `fields` are those of an order's target, of which `delete` and `show` need only
+        the number (`account_no`, `card_no`), or none where `card_id` is given. Everything may be repeated: a card
+        that was added is found again, and one that is known there with other fields is edited.
+
+        Raises:
+            RefusedError: the gateway says no; or the card is not known here (`unknown_card`), or known otherwise.
+            GatewayUnavailableError: there was no readable answer, the card is in use (`card_busy`), the database is
+                away (`database_away`), or the gateway keeps no such cards (`not_supported`).
+        """
+        answer = await self._ask(self.adapter.card(action, kind, fields, card_id, now), f"{kind} cards")
+        if isinstance(answer, CardRefusal):
+            raise RefusedError(answer.code, self._transcript.text(answer.message or "it was refused"))
+        shown = self._transcript.shown(answer.data, personal_fields(fields))
+        return {**shown, "card_id": answer.card_id}
+
+    async def _ask(self, call: Call[T] | CardCall[T] | None, operation: str) -> T:
+        """Return the answer to a question that is about no order."""
+        if call is None:
+            raise GatewayUnavailableError("not_supported", f"it has no {operation} for us")
         code, message = "", ""
+        flow = self._flow()
         await self.gate.enter_query()
         try:
-            return await self._drive(self.adapter.balance(now), _Flow(), None)
-        except CallError as error:
+            return await self._drive(call, flow, None)
+        except (CallError, CardError) as error:
             code, message = error.code, error.message
         except UnreadableReplyError as error:
             code, message = "unreadable", self._transcript.text(str(error))
+        except RefusedError as error:
+            raise RefusedError(error.code, self._transcript.text(error.message)) from None
         except Exception as error:  # noqa: BLE001 - one gateway's bug must not end a check of all
-            code, message = "adapter_error", self._bug(error, "balance", None)
+            code, message = "adapter_error", self._bug(error, operation, None)
         finally:
             self.gate.leave(query=True)
+            await self._let_go(flow)
         raise GatewayUnavailableError(code, message)
 
     def parse_callback(self, raw: RawCallback) -> CallbackReport | CallbackRefusal:
@@ -168,19 +227,32 @@ class Gateway:
             return CallbackRefusal("invalid_message", self._bug(error, "callback", None))
         if isinstance(parsed, CallbackRefusal) or parsed.report.evidence:
             return parsed
-        return replace(parsed, report=replace(parsed.report, evidence=self._transcript.callback(raw)))
+        return parsed._replace(report=parsed.report._replace(evidence=self._transcript.callback(raw)))
 
     async def close(self) -> None:
         """Close the connections; calls in flight end as unanswered."""
         await self._sender.close()
 
-    async def _drive(self, call: Call[T], flow: _Flow, lease: Lease | None) -> T:
-        """Send what the adapter asks for until it returns; errors of both pass through."""
+    def _flow(self) -> _Flow:
+        return _Flow(CardHand(self.name, self.cards, self.policy.lease))
+
+    async def _let_go(self, flow: _Flow) -> None:
+        """End the hold on a card; where that fails it ends by itself."""
         try:
-            request = next(call)
+            await flow.cards.let_go()
+        except Exception as error:  # noqa: BLE001 - what the call came to stands
+            _log.warning("card_not_released", gateway=self.name, error=type(error).__name__)
+
+    async def _drive(self, call: Call[T] | CardCall[T], flow: _Flow, lease: Lease | None) -> T:
+        """Do what the adapter asks for until it returns; errors of both pass through."""
+        answer: Any = None
+        try:
             while True:
-                reply = await self._send(request, flow, lease if request.moves_money else None)
-                request = call.send(reply)
+                step = call.send(answer)
+                if isinstance(step, Request):
+                    answer = await self._send(step, flow, lease if step.moves_money else flow.cards.lease)
+                else:
+                    answer = await flow.cards.do(step)
         except StopIteration as done:
             result: T = done.value
             return result
@@ -190,6 +262,8 @@ class Gateway:
     async def _send(self, request: Request, flow: _Flow, lease: Lease | None) -> Reply:
         money_before = flow.money
         flow.asked = True
+        if flow.request is not None:
+            flow.earlier.append((flow.request, flow.reply))
         flow.request, flow.reply = request, None
         flow.money = money_before or request.moves_money  # until the opposite is proven
         began = time.perf_counter()
@@ -217,6 +291,7 @@ class Gateway:
 
     def _documented(self, result: Result, flow: _Flow, order: Order) -> Result:
         """Return `result` with the exchange that it rests on, and its message masked."""
+        result = self._weighed(result, order)
         message, evidence = result.message, result.evidence
         if flow.request is None and message is None:
             return result
@@ -224,11 +299,25 @@ class Gateway:
             private = personal(order)
             if message is not None:
                 message = self._transcript.text(message, private)
-            if flow.request is not None and not evidence:
+            if evidence:
+                evidence = self._transcript.facts(evidence, private)
+            elif flow.request is not None:
                 evidence = self._transcript.exchange(flow.request, flow.reply, private)
+                if flow.earlier:
+                    evidence["earlier"] = [self._transcript.exchange(*each, private) for each in flow.earlier]
         except Exception as error:  # noqa: BLE001 - the outcome stands without its evidence
             message = self._bug(error, "evidence", order.order_no)
-        return replace(result, message=message, evidence=evidence)
+        return result._replace(message=message, evidence=evidence)
+
+    def _weighed(self, result: Result, order: Order) -> Result:
+        """Return `result`, saying so where the order costs us more than it is worth; nothing else comes of that."""
+        cost = result.cost_fen
+        if cost is None or cost <= order.amount_fen or cost == order.cost_fen:
+            return result
+        _log.warning("cost_above_amount", gateway=self.name, order_no=order.order_no, cost_fen=cost,
+                     amount_fen=order.amount_fen)  # fmt: skip
+        told = f"it costs {fen_to_text(cost)} yuan, above the order's {fen_to_text(order.amount_fen)}"
+        return result._replace(message=f"{result.message}; {told}" if result.message else told)
 
     def _bug(self, error: Exception, operation: str, order_no: str | None) -> str:
         """Log where our own code failed, without any value of the order's, and return a line about it."""

@@ -5,18 +5,12 @@ A worker can be stopped (SIGSTOP, a suspended machine, a long pause) after it ha
 and sent it again. So whoever sends looks at the lease last of all, on a clock that did not stop.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+from worker.core.clock import boottime
 
 Clock = Callable[[], float]
-
-
-def boottime() -> float:
-    """Return seconds on a clock that never jumps and goes on while the machine sleeps."""
-    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True)

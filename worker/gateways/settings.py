@@ -52,6 +52,7 @@ class GatewaySettings(BaseModel):
     lease_seconds: float = Field(60, gt=0, description="after it a submit whose worker died is unknown")
     settle_seconds: float = Field(120, ge=0, description='how long "no such order" must hold')
     settle_queries: int = Field(3, ge=1, description='how often "no such order" must have been said')
+    unfunded_pause_seconds: float = Field(60, gt=0, description="no submits, once our money there is used up")
 
     @model_validator(mode="after")
     def _lease_outlasts_the_call(self) -> "GatewaySettings":
@@ -69,5 +70,6 @@ class GatewaySettings(BaseModel):
             lease=self.lease_seconds,
             settle_seconds=self.settle_seconds,
             settle_queries=self.settle_queries,
+            unfunded_pause=self.unfunded_pause_seconds,
             repeat_safe=repeat_safe,
         )

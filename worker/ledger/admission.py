@@ -1,10 +1,9 @@
 """Letting orders in: each is new, a repetition, or in conflict with what the ledger has."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.core.machine import Decision
 from worker.core.order import FINAL, Order, State
@@ -27,16 +26,14 @@ class Admission(Enum):
     CONFLICT = auto()  # another order under the same number
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """An admission, and the order as the ledger has it."""
 
     admission: Admission
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One order at the door. `token` names this very write, so that it is known again after a lost commit."""
 
     decision: Decision
@@ -106,7 +103,7 @@ class Admissions:
         what = _OWN_EVENT.get(stored.order.state, "accepted")
         event = self._render(stored.order, what, stored.updated_at)
         if event is not None:
-            repeats.append(replace(event, correlation_id=entry.correlation_id))
+            repeats.append(event._replace(correlation_id=entry.correlation_id))
         return Admitted(Admission.DUPLICATE, stored.order)
 
 
@@ -116,5 +113,5 @@ def _judge_twin(entry: Entry, first: Entry, key: int, repeats: list[OutboxEvent]
     if entry.digest != first.digest:
         return Admitted(Admission.CONFLICT, order)
     if first.event is not None:
-        repeats.append(replace(first.event, correlation_id=entry.correlation_id))
+        repeats.append(first.event._replace(correlation_id=entry.correlation_id))
     return Admitted(Admission.DUPLICATE, order)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from worker.ledger.connection import is_away
+from worker.ledger.connection import is_away, is_held
 
 log = structlog.get_logger("worker.ledger")
 
@@ -27,7 +27,9 @@ class Batcher(Generic[Item, Result]):
 
     While the database is away a batch is tried again, unchanged, for as long as it takes: what a lost
     connection left behind is unknown, so `flush` must be a statement that may run twice. A batch that the
-    database refuses is halved until the one bad item stands alone; only that one's call raises.
+    database refuses is halved until the one bad item stands alone; only that one's call raises. A batch that
+    somebody's lock holds up steps aside, where each of its items is tried alone, in turn: what is locked
+    waits for the end of the lock, everything else does not.
     """
 
     def __init__(
@@ -44,19 +46,25 @@ class Batcher(Generic[Item, Result]):
         self._pace = pace
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._some = asyncio.Event()
-        self._runner: asyncio.Task[None] | None = None
+        self._aside: asyncio.Queue[tuple[Item, asyncio.Future[Result]]] = asyncio.Queue()
+        self._runners: list[asyncio.Task[None]] = []
         self._stopped = False
 
     def start(self) -> None:
         """Begin to flush; needs a running loop."""
-        self._runner = asyncio.create_task(self._run(), name=f"batcher {self._name}")
+        self._runners = [
+            asyncio.create_task(self._run(), name=f"batcher {self._name}"),
+            asyncio.create_task(self._run_aside(), name=f"batcher {self._name}, aside"),
+        ]
 
     async def stop(self) -> None:
         """Flush nothing more; calls that still wait are cancelled, and what they meant is unknown."""
         self._stopped = True
-        if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.gather(self._runner, return_exceptions=True)
+        for runner in self._runners:
+            runner.cancel()
+        await asyncio.gather(*self._runners, return_exceptions=True)
+        while not self._aside.empty():
+            self._waiting.append(self._aside.get_nowait())
         for _, future in self._waiting:
             future.cancel()
         self._waiting.clear()
@@ -88,12 +96,20 @@ class Batcher(Generic[Item, Result]):
             earliest = began + self._pace * min(1.0, len(batch) / BUSY)
             if not self._waiting:
                 self._some.clear()
-            try:
-                await self._settle(batch)
-            except asyncio.CancelledError:
-                for _, future in batch:
-                    future.cancel()
-                raise
+            await self._settle_or_cancel(batch)
+
+    async def _run_aside(self) -> None:
+        """Try what stepped aside, one item after another, until each has got through."""
+        while True:
+            await self._settle_or_cancel([await self._aside.get()])
+
+    async def _settle_or_cancel(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            await self._settle(batch)
+        except asyncio.CancelledError:
+            for _, future in batch:
+                future.cancel()
+            raise
 
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         backoff = 0.05
@@ -102,6 +118,11 @@ class Batcher(Generic[Item, Result]):
                 results = await self._flush([item for item, _ in batch])
                 settled = list(zip(batch, results, strict=True))
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
+                if is_held(error):
+                    log.warning("rows_locked", batch=self._name, orders=len(batch), error=type(error).__name__)
+                    for each in batch:
+                        self._aside.put_nowait(each)
+                    return
                 if is_away(error):
                     log.warning("database_away", batch=self._name, orders=len(batch), error=type(error).__name__)
                     await asyncio.sleep(backoff)

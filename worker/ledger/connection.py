@@ -14,13 +14,16 @@ _AWAY_CLASSES = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"}
 """SQLSTATE classes that say nothing about the statement: connection, transaction (a standby is read-only), password,
 database, rollback, resources, locks, shutdown, system."""
 
-SCHEMA = "0001"
+_HELD = frozenset({"55P03", "57014"})
+"""Somebody's lock outlasted `lock_timeout`; a statement was cancelled, as whoever looks for what is stuck may do."""
+
+SCHEMA = "0003"
 """The migration that this code is written for."""
 
 LIMITS = {
     "application_name": "order-worker",
     "idle_in_transaction_session_timeout": "10s",
-    "lock_timeout": "5s",
+    "lock_timeout": "2s",  # longer than `deadlock_timeout`, so that a deadlock is told as one
     "statement_timeout": "20s",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -46,6 +49,11 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InternalClientError):
         return True  # a reply that made no sense, or no host that takes writes
     return isinstance(error, OSError | TimeoutError | asyncio.IncompleteReadError)
+
+
+def is_held(error: BaseException) -> bool:
+    """Whether a statement did nothing because somebody holds one of its rows; about its others that says nothing."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _HELD
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

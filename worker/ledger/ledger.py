@@ -7,18 +7,20 @@ read and decided again. So no lock is held while Python thinks, and a statement 
 
 import asyncio
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import asyncpg
 
+from worker.core.clock import boottime
 from worker.core.machine import Decision, Ignored, Moment, admit, decide
 from worker.core.order import Fact, Order, Task, candidates
 from worker.core.policy import Policy
 from worker.ledger.admission import Admission, Admissions, Admitted, Entry, Render
 from worker.ledger.batch import Batcher
+from worker.ledger.clock import SharedClock
 from worker.ledger.connection import Pool, is_away
 from worker.ledger.queries import load
 from worker.ledger.rows import OutboxEvent, Stored, event_values, from_record, step_values, to_event
@@ -31,8 +33,7 @@ MakeFact = Callable[[Order], Fact | None]
 """Makes a fact about the order as it is in the ledger now; None: it has nothing to say about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """One decided step on its way to the database."""
 
     decision: Decision
@@ -57,8 +58,10 @@ class Ledger:
         self._render = render
         self._tell = tell
         self._chance = chance
-        self._offset = timedelta()
-        self._written: dict[str, Order] = {}
+        self._clock = SharedClock()
+        self.now = self._clock.now
+        """Returns the database's time."""
+        self._written: OrderedDict[str, Order] = OrderedDict()
         self._tokens = random.SystemRandom().getrandbits(62)
         self._admit = Batcher(Admissions(self._fetch, render, tell).flush, name="admit")
         self._step = Batcher(self._flush_steps, name="step")
@@ -76,11 +79,11 @@ class Ledger:
             await batcher.stop()
 
     async def synchronize(self) -> None:
-        """Measure how far this machine's clock is from the database's, which all workers share."""
-        before = datetime.now(UTC)
-        theirs = await self._pool.fetchval(load("clock"))
-        after = datetime.now(UTC)
-        self._offset = theirs - (before + (after - before) / 2)
+        """Look at the database's clock, which all workers share: `now` tells its time."""
+        async with self._pool.acquire() as connection:  # first, since waiting for one would count as doubt
+            asked_at = boottime()
+            theirs = await connection.fetchval(load("clock"))
+            self._clock.measured(asked_at, theirs, boottime())
 
     async def answers(self) -> bool:
         """Return whether the database answers at once."""
@@ -92,10 +95,6 @@ class Ledger:
                 raise
             return False
         return True
-
-    def now(self) -> datetime:
-        """Return the database's time."""
-        return datetime.now(UTC) + self._offset
 
     # --- the verbs -------------------------------------------------------------------------------
 
@@ -145,8 +144,8 @@ class Ledger:
                     raise
                 # the number is another order's own ("T1R2"): it is passed over, never used twice
                 number = {"attempt": decision.order.attempt + 1}
-                decision = replace(
-                    decision, order=decision.order.changed(number), changes={**decision.changes, **number}
+                decision = decision._replace(
+                    order=decision.order.changed(number), changes={**decision.changes, **number}
                 )
             else:
                 if not written:
@@ -157,7 +156,7 @@ class Ledger:
     def _remember(self, order: Order) -> None:
         self._written[order.order_no] = order
         if len(self._written) > REMEMBERED:
-            del self._written[next(iter(self._written))]
+            self._written.popitem(last=False)
 
     def would_move(self, order: Order, fact: Fact) -> bool:
         """Return whether a fact, were it true, would be a step of the order."""

@@ -144,6 +144,12 @@ class Reader:
             skew=theirs - (before + (after - before) / 2),
         )
 
+    async def seen(self, order_no: str) -> Seen | None:
+        """Return an order as it is; None: there is no such order."""
+        async with self._moment() as connection:
+            found = await _seen(connection, await connection.fetch(load("find"), [order_no]))
+        return found[0] if found else None
+
     async def story(self, order_no: str) -> tuple[Seen, list[Step]] | None:
         """Return an order and its journal, the oldest line first; None: there is no such order."""
         async with self._moment() as connection:

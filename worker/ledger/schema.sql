@@ -202,6 +202,42 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_held ON outbox (held_until);
 
+-- --- Hints ---------------------------------------------------------------------------------------------------------
+
+-- What callbacks without proof say of attempts that no alarm rings for. Each is kept until its gateway has answered.
+CREATE TABLE hints (
+    order_id bigint NOT NULL REFERENCES orders (id),
+    attempt integer NOT NULL CHECK (attempt > 0),
+    gateway text NOT NULL,
+    heard_at timestamptz NOT NULL DEFAULT now(),
+    due_at timestamptz NOT NULL DEFAULT now(),
+    asked integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (order_id, attempt, gateway)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
+
+CREATE INDEX hints_due ON hints (gateway, due_at);
+
+-- --- Cards ---------------------------------------------------------------------------------------------------------
+
+-- Cards at gateways that orders are paid onto: ours by the digest of its number, theirs by its id. Nothing about a
+-- person is here but the masked number: the fields themselves come with each order, and are compared by their digest.
+CREATE TABLE cards (
+    gateway text NOT NULL,
+    owner text NOT NULL,
+    kind text NOT NULL,
+    key bytea NOT NULL CHECK (length(key) = 32),
+    shown text NOT NULL,
+    card_id text CHECK (card_id <> ''),
+    digest bytea CHECK (digest IS NULL OR (card_id IS NOT NULL AND length(digest) = 32)),
+    token bigint NOT NULL,
+    changing boolean NOT NULL DEFAULT true CHECK (NOT (changing AND (users > 0 OR digest IS NOT NULL))),
+    users integer NOT NULL DEFAULT 0 CHECK (users >= 0),
+    held_until timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (gateway, owner, kind, key),
+    UNIQUE (gateway, owner, kind, card_id)
+) WITH (fillfactor = 70);
+
 -- --- Rules that join tables; each runs once a statement ------------------------------------------------------------
 
 -- Refuses a line that the machine does not allow, or that is not about the order as it now stands.

@@ -10,7 +10,7 @@ from worker.core.rules import transitions
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- machine:begin -->\n", "<!-- machine:end -->"
-_FAILOVERS = frozenset({Event.REJECTED, Event.REFUSED})
+_FAILOVERS = frozenset({Event.REJECTED, Event.UNFUNDED, Event.REFUSED})
 _SECTION = f"""\
 ## An order's states
 

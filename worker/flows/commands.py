@@ -1,0 +1,190 @@
+"""Carrying out commands: each is answered, when it asks for that, within its gateway's time-out plus five seconds.
+
+A command is acknowledged when it is over, so one that is lost with its worker is carried out again: whatever
+changes something may run twice. What is slow waits here for its own gateway, and holds up nobody else.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from schemas.commands import CardCommand, Command, OrderCancel
+from schemas.decode import check_properties, decode_command
+from schemas.errors import InvalidMessageError
+from worker.broker.message import Delivery, Outgoing
+from worker.broker.settlement import AWAY, COMMITTED, Publish, Settled
+from worker.flows.command_trouble import RefusedCommandError
+from worker.ledger.connection import is_away
+
+if TYPE_CHECKING:
+    from worker.core.order import Order
+    from worker.flows.gateway_commands import GatewayCommands
+    from worker.flows.order_commands import OrderCommands
+    from worker.gateways.gateway import Gateway
+    from worker.ledger.ledger import Ledger
+
+log = structlog.get_logger("worker.commands")
+
+FIND_SECONDS = 3.0
+GRACE_SECONDS = 4.0
+"""Beyond the gateway's time-out; the fifth second is for the answer's own way."""
+_CODES: Mapping[str, str] = {"invalid_message": "invalid_command"}
+"""The code of a dead letter's answer; any other reason is a failure of ours."""
+
+Answer = dict[str, Any]
+
+
+class Commands:
+    """Handles the deliveries of the command queue.
+
+    Args:
+        publish: a publisher's, for the answers.
+        prefetch: how many deliveries may be in hand; one gateway's may only be a part of them.
+    """
+
+    def __init__(
+        self,
+        ledger: "Ledger",
+        gateways: "Mapping[str, Gateway]",
+        orders: "OrderCommands",
+        at_gateways: "GatewayCommands",
+        *,
+        publish: Publish,
+        prefetch: int,
+    ) -> None:
+        self._ledger = ledger
+        self._gateways = gateways
+        self._orders = orders
+        self._at_gateways = at_gateways
+        self._publish = publish
+        self._room = max(1, prefetch // (len(gateways) + 1))
+        self._in_hand: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[Answer]] = set()
+
+    async def handle(self, delivery: Delivery) -> Settled:
+        """Carry out one command and answer it."""
+        given = delivery.properties
+        name = delivery.routing_key.removeprefix("command.")
+        try:
+            command = decode_command(name, delivery.body)
+            check_properties(given.content_type, given.content_encoding, given.type, name)
+        except InvalidMessageError as error:
+            return Settled.impossible(error.reason, str(error))
+        if not given.reply_to and not _changes(name, command):
+            return COMMITTED  # nobody would hear what it found
+        try:
+            answer: Answer = {"ok": True, "data": await self._carry_out(name, command, asked=bool(given.reply_to))}
+        except RefusedCommandError as error:
+            answer = refused(error.code, error.message)
+        except Exception as error:
+            if not given.reply_to:
+                if is_away(error):
+                    return AWAY  # what it changes is still to be done
+                raise
+            answer = refused("unavailable", _trouble(error, name))
+        failure = answer.get("error", {})
+        log.info("command", command=name, message_id=given.message_id, code=failure.get("code", "ok"))
+        if given.reply_to and not await self._publish(_reply(delivery, answer)):
+            log.warning("answer_unheard", command=name, message_id=given.message_id)
+        return COMMITTED
+
+    def stop(self) -> None:
+        """Give up what goes on after its answer was due."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _carry_out(self, name: str, command: Command, *, asked: bool) -> Answer:
+        """Return the answer's data, in time where somebody waits for it."""
+        began = asyncio.get_running_loop().time()
+        order, gateway = await self._subject(command)
+        where = gateway.name if gateway is not None else ""
+        if self._in_hand[where] >= self._room:
+            raise RefusedCommandError("unavailable", f"too many commands wait for {where}: try again later")
+        task = asyncio.create_task(self._guard(where, self._work(name, command, order, gateway)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        limit = FIND_SECONDS if gateway is None else gateway.adapter.settings.timeout_seconds
+        left = began + limit + GRACE_SECONDS - asyncio.get_running_loop().time()
+        # a task of its own, which nothing cancels: what a late answer tells is written all the same
+        await asyncio.wait({task}, timeout=left if asked else None)
+        if not task.done():
+            task.add_done_callback(_retrieve)
+            raise RefusedCommandError("timeout", f"no result within {limit + GRACE_SECONDS:g} s; it may come yet")
+        return task.result()
+
+    async def _subject(self, command: Command) -> "tuple[Order | None, Gateway | None]":
+        """Return what the command is about.
+
+        Raises:
+            RefusedCommandError: nobody here knows it, or (`unavailable`) the database does not answer.
+        """
+        named = getattr(command, "gateway", None)
+        if named is not None:
+            gateway = self._gateways.get(named)
+            if gateway is None:
+                raise RefusedCommandError("unknown_gateway", "gateway: not a configured gateway")
+            return None, gateway
+        async with asyncio.timeout(FIND_SECONDS):
+            order = await self._ledger.find(getattr(command, "order_no", ""))
+        if order is None:
+            raise RefusedCommandError("unknown_order", "order_no: there is no such order")
+        return order, self._gateways.get(order.gateway)
+
+    def _work(
+        self, name: str, command: Command, order: "Order | None", gateway: "Gateway | None"
+    ) -> Coroutine[Any, Any, Answer]:
+        if order is not None:
+            work = self._orders.cancel if isinstance(command, OrderCancel) else self._orders.query
+            return work(order, gateway)
+        if gateway is None:
+            raise LookupError("a command about neither an order nor a gateway")
+        return self._at_gateways.carry_out(name, command, gateway)
+
+    async def _guard(self, gateway: str, work: Coroutine[Any, Any, Answer]) -> Answer:
+        self._in_hand[gateway] += 1
+        try:
+            return await work
+        finally:
+            self._in_hand[gateway] -= 1
+
+
+def refused(code: str, message: str) -> Answer:
+    """Return the answer to a command that was not carried out."""
+    return {"ok": False, "error": {"code": code, "message": message}}
+
+
+def invalid(delivery: Delivery, settled: Settled) -> Outgoing | None:
+    """Return what whoever sent a command hears when it became a dead letter; None: nobody asked."""
+    if not delivery.properties.reply_to:
+        return None
+    return _reply(delivery, refused(_CODES.get(settled.reason, "unavailable"), settled.detail))
+
+
+def _reply(delivery: Delivery, answer: Answer) -> Outgoing:
+    given = delivery.properties
+    body = orjson.dumps(answer)
+    return Outgoing("", given.reply_to or "", body, correlation_id=given.correlation_id or given.message_id)
+
+
+def _changes(name: str, command: Command) -> bool:
+    return isinstance(command, OrderCancel) or (isinstance(command, CardCommand) and name != "card.show")
+
+
+def _trouble(error: Exception, name: str) -> str:
+    if is_away(error):
+        return "the database does not answer: try again later"
+    log.error("command_failed", command=name, error=type(error).__name__, exc_info=error)
+    return "the worker failed on it; its log says where"
+
+
+def _retrieve(task: "asyncio.Task[Answer]") -> None:
+    """Tell what came of a command after its answer was due."""
+    if task.cancelled():
+        return
+    error = task.exception()
+    if error is not None and not isinstance(error, RefusedCommandError):
+        log.error("command_failed", error=type(error).__name__, exc_info=error)

@@ -1,0 +1,136 @@
+"""`order.query` and `order.cancel`: what may be asked and done about an order in each of its states."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from worker.core.order import Event, Fact, Order, State
+from worker.core.outcome import Report, Status
+from worker.flows.command_trouble import RefusedCommandError, Turns, no_answer
+
+if TYPE_CHECKING:
+    from worker.flows.scheduler import Scheduler
+    from worker.gateways.gateway import Gateway
+    from worker.ledger.ledger import Ledger
+    from worker.ledger.reading import Reader
+
+S = State
+
+_KEPT: Mapping[State, str] = {
+    S.QUEUED: "the order has just been queued again: try again",
+    S.SUBMITTING: "the order is being sent at this moment: try again when it is pending",
+    S.UNKNOWN: "the order was sent and what became of it is not known yet: the gateway is being asked",
+    S.REVIEW: "the order is in review: a person decides about it",
+    S.SUCCEEDED: "the order has succeeded",
+    S.PARTIAL: "the order has partly succeeded",
+    S.FAILED: "the order has failed already",
+    S.REFUNDED: "the order has been refunded already",
+}
+"""Why an order in this state is not cancelled."""
+_WITH_GATEWAY = frozenset({S.PENDING, S.AWAITING_PAYMENT})
+"""States in which only the gateway can cancel."""
+_TAKEN = frozenset({Status.CHARGING, Status.PAYMENT_DUE})
+"""What a gateway says that has taken the request to cancel, and has not cancelled yet."""
+
+
+class OrderCommands:
+    """Asks about and cancels orders. Each method returns the order as `order.query` shows it."""
+
+    def __init__(self, ledger: "Ledger", reader: "Reader", scheduler: "Scheduler", turns: Turns) -> None:
+        self._ledger = ledger
+        self._reader = reader
+        self._scheduler = scheduler
+        self._turns = turns
+
+    async def query(self, order: Order, gateway: "Gateway | None") -> dict[str, Any]:
+        """Ask the gateway about an order now, unless nothing of it can have got there yet.
+
+        Raises:
+            RefusedCommandError: there was no answer.
+        """
+        if order.sent_at is None or order.state is S.SUBMITTING:
+            return await self._view(order)
+        gateway = _configured(order, gateway)
+        await self._ask(order, gateway)
+        return await self._view(order)
+
+    async def cancel(self, order: Order, gateway: "Gateway | None") -> dict[str, Any]:
+        """Cancel an order that is queued, or have the gateway cancel one that it has.
+
+        The order is cancelled when the gateway has proven that; until then it stays what it is.
+
+        Raises:
+            RefusedCommandError: it cannot be cancelled, or the gateway did not.
+        """
+        order = await self._cancel_queued(order)
+        if order.state in _WITH_GATEWAY:
+            gateway = _configured(order, gateway)
+            order, report = await self._cancel_there(order, gateway)
+            if order.state in _WITH_GATEWAY:
+                _expect_taken(report, order)
+                return await self._view(order)
+        if order.state is not S.CANCELLED:
+            raise RefusedCommandError("refused", _KEPT[order.state])
+        return await self._view(order)
+
+    async def _cancel_queued(self, order: Order) -> Order:
+        """Cancel it if it is queued at this moment; return it as it is then."""
+
+        def fact(current: Order) -> Fact | None:
+            if current.state is not S.QUEUED:
+                return None
+            return Fact(Event.CANCEL_REQUESTED, evidence={"command": "order.cancel"})
+
+        return (await self._ledger.apply(order, fact)).order
+
+    async def _cancel_there(self, order: Order, gateway: "Gateway") -> tuple[Order, Report]:
+        async with self._turns.of(gateway):
+            asked_at = self._ledger.now()
+            report = await gateway.cancel(order, asked_at)
+        if report is None:
+            raise RefusedCommandError("not_supported", f"the order was sent, and {gateway.name} cannot cancel")
+        decision = await self._scheduler.answered(order, gateway, report, asked_at)
+        if report.status is Status.SILENT:
+            raise _silent(report, decision.order)
+        order = decision.order
+        if order.state in _WITH_GATEWAY and report.status not in _TAKEN:
+            # it may say no because a command that was carried out before this one has cancelled it already
+            order = await self._ask(order, gateway)
+        # an attempt that turned out to have failed must not go on at the next gateway
+        return await self._cancel_queued(order), report
+
+    async def _ask(self, order: Order, gateway: "Gateway") -> Order:
+        """Ask the gateway about an order now, and return it as the answer leaves it."""
+        async with self._turns.of(gateway):
+            asked_at = self._ledger.now()
+            report = await gateway.query(order, asked_at)
+        decision = await self._scheduler.answered(order, gateway, report, asked_at)
+        if report.status is Status.SILENT:
+            raise _silent(report, decision.order)
+        return decision.order
+
+    async def _view(self, order: Order) -> dict[str, Any]:
+        seen = await self._reader.seen(order.order_no)
+        if seen is None:
+            raise LookupError(f"order {order.order_no} is not in the ledger")
+        return seen.view()
+
+
+def _configured(order: Order, gateway: "Gateway | None") -> "Gateway":
+    """Return the gateway that the order is at now; it may have changed since the order was looked up."""
+    if gateway is None or gateway.name != order.gateway:
+        what = "is not configured here" if gateway is None else "has just got it: try again"
+        raise RefusedCommandError("unknown_gateway" if gateway is None else "refused", f"{order.gateway} {what}")
+    return gateway
+
+
+def _silent(report: Report, order: Order) -> RefusedCommandError:
+    return no_answer(report.code or "", f"{report.message or report.code}; the order is {order.state}")
+
+
+def _expect_taken(report: Report, order: Order) -> None:
+    """Refuse where the gateway has not taken the request; what it has taken ends with an answer of its own."""
+    if report.status not in _TAKEN:
+        told = ": ".join(part for part in (report.code, report.message) if part)
+        raise RefusedCommandError(
+            "refused", f"{order.gateway} did not cancel it ({told or report.status}); the order is {order.state}"
+        )

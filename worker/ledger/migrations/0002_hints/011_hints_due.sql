@@ -1,0 +1,1 @@
+CREATE INDEX hints_due ON hints (gateway, due_at);
