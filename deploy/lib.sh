@@ -1,7 +1,8 @@
+# shellcheck shell=bash
 # Shared by demo, test and bench: makes the environment that they run in. Sourced, not run.
 # Variables: WORKER_VENV (where it is, default .venv), PYTHON (the interpreter to make it with).
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 VENV=${WORKER_VENV:-$PWD/.venv}
 
 say() { printf '%s\n' "$*" >&2; }
