@@ -1,15 +1,17 @@
 """Callers of the simulators: a merchant of wikeyun's, and the real gateways, each before its own."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from support.dealing import QUICK, Desk, assert_unseen, at_desk, kinds, listening, simulated
+from support.dealing import QUICK, Desk, Opens, at_desk, kinds, simulated
 from support.market import Market
 from support.merchant import Merchant, sandbox
+from support.unseen import assert_unseen, listening
 
 from worker.embedded import create_database, drop_database
 from worker.ledger.cards import CardBook
@@ -23,13 +25,6 @@ async def merchant() -> AsyncIterator[Merchant]:
     """A merchant of a simulator of its own, which is quick."""
     async with sandbox() as caller:
         yield caller
-
-
-class Opens(Protocol):
-    """Opens desks."""
-
-    def __call__(self, name: str, *, patient: bool = False, **changes: Any) -> AbstractAsyncContextManager[Desk]:
-        """Open the desk of a gateway, before a simulator whose orders end soon or (`patient`) never; see `at_desk`."""
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +46,17 @@ def markets(yard: Path) -> Iterator[dict[bool, Market]]:
 
 @pytest.fixture(scope="session")
 def card_database(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """A database for cards, where any gateway keeps some."""
-    if not any(kind.features.cards for kind in kinds().values()):
+    """A database for cards, where any gateway that is to be tested keeps some."""
+    calls = (vars(item).get("callspec") for item in request.session.items)
+    names = {call.params.get("name") for call in calls if call is not None}
+    if not any(kind.features.cards for name, kind in kinds().items() if name in names):
         yield None
         return
-    server = request.getfixturevalue("database_server")
-    dsn = create_database(server, "contract_cards")
+    server, database = request.getfixturevalue("database_server"), f"t{secrets.token_hex(6)}"
+    dsn = create_database(server, database)
     asyncio.run(migrate(dsn))
     yield dsn
-    drop_database(server, "contract_cards")
+    drop_database(server, database)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,6 @@ from worker.gateways.base import RefusedError, Reply, Request
 from worker.gateways.gate import Gate
 from worker.gateways.gateway import Gateway, GatewayUnavailableError
 from worker.gateways.lease import Lease
-from worker.gateways.registry import adapters
-from worker.gateways.zjzdy import Zjzdy
 
 
 class Echo:
@@ -32,11 +30,6 @@ class Echo:
 
 def gateway(body: object) -> Gateway:
     return Gateway(adapter(headers={"X-Token": TOKEN}), Echo(body), Gate(4), Policy(repeat_safe=True))
-
-
-def test_it_is_found_by_its_name() -> None:
-    assert adapters()["zjzdy"] is Zjzdy
-    assert Zjzdy.repeat_safe
 
 
 @pytest.mark.parametrize(
@@ -100,10 +93,3 @@ async def test_a_refused_question_is_masked() -> None:
     with pytest.raises(RefusedError) as refused:
         await gateway({"error": 1, "message": f"{PHONE} {TOKEN}"}).packages("1", "card", "buy", NOW)
     assert str(refused.value) == "1: 138****8000 ****"
-
-
-async def test_what_it_cannot_do_is_said() -> None:
-    it = gateway(b"")
-    assert await it.cancel(order(), NOW) is None
-    with pytest.raises(GatewayUnavailableError, match="not_supported"):
-        await it.balance(NOW)

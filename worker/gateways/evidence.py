@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from worker.core.masking import mask, mask_text
+from worker.core.masking import mask, mask_text, personal_fields
 from worker.core.order import Order
 from worker.gateways.base import RawCallback, Reply, Request
 
@@ -26,13 +26,6 @@ _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]{7}").search  # what `mask_text
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}").fullmatch
 _ESCAPED = re.compile(r"\\u00([0-7][0-9A-Fa-f])")
 _LARGE = 1_000_000
-_PERSONAL = (
-    "mobile", "account_no", "card_no", "account", "user_id", "charging_token",
-    "phone", "holder_id", "name", "id_number", "buyer_ip", "device_id", "device_ip",
-)  # fmt: skip
-"""The fields of a target that are about a person."""
-_IDENTITIES = ("holder_id", "id_number")
-_LAST_OF_ID = 6
 _OURS = frozenset({"notify_url", "back_url"})
 """Fields of our requests that only repeat our settings."""
 
@@ -40,13 +33,6 @@ _OURS = frozenset({"notify_url", "back_url"})
 def personal(order: Order) -> tuple[str, ...]:
     """Return what `order` says about a person, to be masked wherever a gateway repeats it."""
     return personal_fields(order.target)
-
-
-def personal_fields(target: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a target, or a card, says about a person."""
-    whole = [value for name in _PERSONAL if isinstance(value := target.get(name), str) and value]
-    # after the whole, or it would be broken up first; gateways are sent the last six alone, too
-    return (*whole, *[target[name][-_LAST_OF_ID:] for name in _IDENTITIES if target.get(name)])
 
 
 class Transcript:

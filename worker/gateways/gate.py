@@ -48,7 +48,10 @@ class Gate:
         self._queries = 0
         self._paused = False
         self._paused_until = -math.inf
+        self._trial_until = -math.inf
         self._waiters: deque[_Waiter] = deque()
+        self.observe: Callable[[bool, float], None] | None = None
+        """Told of each wait that is over: whether for a query, and its seconds."""
         self._timer: asyncio.TimerHandle | None = None
         burst = max(1, int(rate_per_second))
         self._window = burst / rate_per_second if rate_per_second else 0.0
@@ -96,7 +99,7 @@ class Gate:
         if self._stopped(now) or not self._breaker.allows(now):
             return 0
         free = min(self._most - self._submits, self._slots - self._submits - self._queries, self._free_rate(now))
-        if self._breaker.retry_at() is not None:
+        if self._breaker.retry_at() is not None or self._held(now):
             free = min(free, 1)
         return max(0, free - sum(not waiter.query for waiter in self._waiters))
 
@@ -106,18 +109,36 @@ class Gate:
         return self._submits + self._queries
 
     @property
+    def calls(self) -> tuple[int, int]:
+        """How many submits, and how many queries, have entered and not left."""
+        return self._submits, self._queries
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many submits, and how many queries, wait for a slot."""
+        queries = sum(waiter.query for waiter in self._waiters)
+        return len(self._waiters) - queries, queries
+
+    @property
     def breaker(self) -> BreakerState:
         """How the breaker stands."""
         return self._breaker.state(self._clock())
 
     @property
     def paused(self) -> bool:
-        """Whether an operator has stopped submits."""
+        """Whether submits are stopped until somebody says otherwise; the end of it ends also a pause for a while."""
         return self._paused
 
     @paused.setter
     def paused(self, paused: bool) -> None:
+        if self._paused and not paused:
+            self._paused_until = self._trial_until = -math.inf
         self._paused = paused
+        self._admit()
+
+    def allow_one(self, seconds: float) -> None:
+        """Let one submit begin in spite of a pause, at most so long from now."""
+        self._trial_until = self._clock() + seconds
         self._admit()
 
     def pause_for(self, seconds: float) -> bool:
@@ -135,8 +156,13 @@ class Gate:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _stopped(self, now: float) -> bool:
+    def _held(self, now: float) -> bool:
+        """Return whether there is a pause."""
         return self._paused or now < self._paused_until
+
+    def _stopped(self, now: float) -> bool:
+        """Return whether a pause lets no submit begin, not even one."""
+        return self._held(now) and now >= self._trial_until
 
     def _take(self, *, query: bool) -> bool:
         now = self._clock()
@@ -150,6 +176,7 @@ class Gate:
             if self._stopped(now) or self._submits >= self._most or not self._breaker.allows(now):
                 return False
             self._breaker.entered(now)
+            self._trial_until = -math.inf
             self._submits += 1
         if self._window:
             self._begun.append(now)
@@ -209,6 +236,7 @@ class Gate:
         if patience is not None and patience <= 0:
             return False
         loop = asyncio.get_running_loop()
+        began = self._clock()
         waiter = _Waiter(loop.create_future(), query=query)
         self._waiters.append(waiter)
         self._admit()
@@ -221,6 +249,8 @@ class Gate:
                 self.leave(query=query)  # the slot came in the same moment
             raise
         finally:
+            if self.observe is not None:
+                self.observe(query, self._clock() - began)
             if limit is not None:
                 limit.cancel()
             if waiter in self._waiters:

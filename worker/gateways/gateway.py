@@ -4,20 +4,22 @@ The rule for a submit: a failure is "not sent" as long as no request that moves 
 "unknown" from then on, whatever failed: the network, the answer, or our own code.
 """
 
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from pydantic import BaseModel, SecretStr
 
 from worker.core.card import CardError
+from worker.core.masking import personal_fields
 from worker.core.money import fen_to_text
 from worker.core.order import Order
 from worker.core.outcome import Outcome, Report, Status, Submitted
 from worker.core.policy import Policy
+from worker.core.trace import COMMAND, Kind, Tracing, headers
 from worker.gateways.base import (
     Adapter,
     Call,
@@ -31,11 +33,11 @@ from worker.gateways.base import (
     UnreadableReplyError,
 )
 from worker.gateways.cards import CardAction, CardBook, CardHand, CardRefusal
-from worker.gateways.evidence import Transcript, personal, personal_fields
+from worker.gateways.evidence import Transcript, personal
 from worker.gateways.gate import Gate
 from worker.gateways.http import CallError, NotSentError, Sender
 from worker.gateways.lease import Lease
-from worker.gateways.settings import GatewaySettings
+from worker.gateways.settings import GatewaySettings, secret_values
 
 T = TypeVar("T")
 Result = TypeVar("Result", Submitted, Report)
@@ -44,6 +46,9 @@ _log = structlog.get_logger("worker.gateways")
 
 Observer = Callable[[str, str, float, str], None]
 """Called after every exchange with gateway, operation, seconds, and `http_<status>` or the failure's code."""
+
+_CODE_LIMIT = 64
+"""Characters of a gateway's code that are kept: whatever it is, it is a word of theirs."""
 
 _NOT_OURS = frozenset({"lease_over", "closed"})
 """Failures that say nothing about the gateway."""
@@ -71,10 +76,11 @@ class GatewayUnavailableError(Exception):
 class _Flow:
     """How far one call has come."""
 
-    __slots__ = ("asked", "cards", "earlier", "money", "reply", "request")
+    __slots__ = ("asked", "cards", "earlier", "money", "order", "reply", "request")
 
-    def __init__(self, cards: CardHand) -> None:
+    def __init__(self, cards: CardHand, order: Order | None) -> None:
         self.cards = cards
+        self.order = order  # None: it is about none
         self.earlier: list[tuple[Request, Reply | None]] = []  # the exchanges before `request`
         self.asked = False  # the sender was asked for something
         self.money = False  # a request that moves money has left, or may have
@@ -90,7 +96,14 @@ class Gateway:
     """
 
     def __init__(
-        self, adapter: Adapter, sender: Sends, gate: Gate, policy: Policy, *, observe: Observer | None = None
+        self,
+        adapter: Adapter,
+        sender: Sends,
+        gate: Gate,
+        policy: Policy,
+        *,
+        observe: Observer | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.name = adapter.name
         self.adapter = adapter
@@ -99,24 +112,36 @@ class Gateway:
         self.cards: CardBook | None = None  # set where a ledger is at hand; without it no card is touched
         self._sender = sender
         self._observer = observe
-        self._transcript = Transcript(adapter.secrets, _secret_values(adapter.settings), adapter.charset)
+        self._tracing = tracing or Tracing(random.getrandbits)
+        self._transcript = Transcript(adapter.secrets, secret_values(adapter.settings), adapter.charset)
 
     @classmethod
     def build(
-        cls, adapter: type[Adapter], name: str, settings: GatewaySettings, *, observe: Observer | None = None
+        cls,
+        adapter: type[Adapter],
+        name: str,
+        settings: GatewaySettings,
+        *,
+        observe: Observer | None = None,
+        tracing: Tracing | None = None,
     ) -> "Gateway":
         """Return the gateway that `settings` describe, with a sender and a gate of its own."""
         sender = Sender(settings.concurrency, settings.timeout_seconds)
         gate = Gate(settings.concurrency, settings.rate_per_second)
         policy = settings.policy(repeat_safe=adapter.repeat_safe)
-        return cls(adapter(name, settings), sender, gate, policy, observe=observe)
+        return cls(adapter(name, settings), sender, gate, policy, observe=observe, tracing=tracing)
+
+    @property
+    def keeps_balance(self) -> bool:
+        """Whether it can be asked for our balance."""
+        return type(self.adapter).balance is not Adapter.balance
 
     async def submit(self, order: Order, now: datetime, lease: Lease | None) -> Submitted:
         """Send the order once and return what became of it; the caller holds a slot of `gate`.
 
         Cancelling this leaves the outcome unknown: shield it.
         """
-        flow = self._flow()
+        flow = self._flow(order)
         try:
             outcome = await self._drive(self.adapter.submit(order, now), flow, lease)
         except (CallError, CardError) as error:
@@ -144,7 +169,7 @@ class Gateway:
         return None if call is None else await self._report(call, "cancel", order)
 
     async def _report(self, call: Call[Report], operation: str, order: Order) -> Report:
-        flow = self._flow()
+        flow = self._flow(order)
         await self.gate.enter_query()
         try:
             report = await self._drive(call, flow, None)
@@ -189,27 +214,30 @@ class Gateway:
             GatewayUnavailableError: there was no readable answer, the card is in use (`card_busy`), the database is
                 away (`database_away`), or the gateway keeps no such cards (`not_supported`).
         """
-        answer = await self._ask(self.adapter.card(action, kind, fields, card_id, now), f"{kind} cards")
+        private = personal_fields(fields)
+        answer = await self._ask(self.adapter.card(action, kind, fields, card_id, now), f"{kind} cards", private)
         if isinstance(answer, CardRefusal):
-            raise RefusedError(answer.code, self._transcript.text(answer.message or "it was refused"))
-        shown = self._transcript.shown(answer.data, personal_fields(fields))
+            message = self._transcript.text(answer.message or "it was refused", private)
+            raise RefusedError(self._transcript.text(answer.code, private, _CODE_LIMIT), message)
+        shown = self._transcript.shown(answer.data, private)
         return {**shown, "card_id": answer.card_id}
 
-    async def _ask(self, call: Call[T] | CardCall[T] | None, operation: str) -> T:
-        """Return the answer to a question that is about no order."""
+    async def _ask(self, call: Call[T] | CardCall[T] | None, operation: str, private: tuple[str, ...] = ()) -> T:
+        """Return the answer to a question that is about no order; `private` is what it says about a person."""
         if call is None:
             raise GatewayUnavailableError("not_supported", f"it has no {operation} for us")
         code, message = "", ""
-        flow = self._flow()
+        flow = self._flow(None)
         await self.gate.enter_query()
         try:
             return await self._drive(call, flow, None)
         except (CallError, CardError) as error:
             code, message = error.code, error.message
         except UnreadableReplyError as error:
-            code, message = "unreadable", self._transcript.text(str(error))
+            code, message = "unreadable", self._transcript.text(str(error), private)
         except RefusedError as error:
-            raise RefusedError(error.code, self._transcript.text(error.message)) from None
+            code = self._transcript.text(error.code, private, _CODE_LIMIT)
+            raise RefusedError(code, self._transcript.text(error.message, private)) from None
         except Exception as error:  # noqa: BLE001 - one gateway's bug must not end a check of all
             code, message = "adapter_error", self._bug(error, operation, None)
         finally:
@@ -233,8 +261,8 @@ class Gateway:
         """Close the connections; calls in flight end as unanswered."""
         await self._sender.close()
 
-    def _flow(self) -> _Flow:
-        return _Flow(CardHand(self.name, self.cards, self.policy.lease))
+    def _flow(self, order: Order | None) -> _Flow:
+        return _Flow(CardHand(self.name, self.cards, self.policy.lease), order)
 
     async def _let_go(self, flow: _Flow) -> None:
         """End the hold on a card; where that fails it ends by itself."""
@@ -266,6 +294,10 @@ class Gateway:
             flow.earlier.append((flow.request, flow.reply))
         flow.request, flow.reply = request, None
         flow.money = money_before or request.moves_money  # until the opposite is proven
+        order = flow.order
+        span = self._tracing.span(request.operation, Kind.CLIENT, COMMAND.get() or (order.trace if order else None))
+        if span.context is not None:
+            request = request._replace(headers={**(request.headers or {}), **headers(span.context)})
         began = time.perf_counter()
         result = "cancelled"
         try:
@@ -279,6 +311,8 @@ class Gateway:
         else:
             return reply
         finally:
+            number, attempt = (order.order_no, order.attempt) if order else (None, None)
+            span.end(result, failed=flow.reply is None, gateway=self.name, order_no=number, attempt=attempt)
             self._observe(request.operation, time.perf_counter() - began, result)
 
     def _observe(self, operation: str, seconds: float, result: str) -> None:
@@ -292,11 +326,13 @@ class Gateway:
     def _documented(self, result: Result, flow: _Flow, order: Order) -> Result:
         """Return `result` with the exchange that it rests on, and its message masked."""
         result = self._weighed(result, order)
-        message, evidence = result.message, result.evidence
+        code, message, evidence = result.code, result.message, result.evidence
         if flow.request is None and message is None:
             return result
         try:
             private = personal(order)
+            if code is not None:
+                code = self._transcript.text(code, private, _CODE_LIMIT)
             if message is not None:
                 message = self._transcript.text(message, private)
             if evidence:
@@ -306,8 +342,8 @@ class Gateway:
                 if flow.earlier:
                     evidence["earlier"] = [self._transcript.exchange(*each, private) for each in flow.earlier]
         except Exception as error:  # noqa: BLE001 - the outcome stands without its evidence
-            message = self._bug(error, "evidence", order.order_no)
-        return result._replace(message=message, evidence=evidence)
+            code, message = "adapter_error", self._bug(error, "evidence", order.order_no)
+        return result._replace(code=code, message=message, evidence=evidence)
 
     def _weighed(self, result: Result, order: Order) -> Result:
         """Return `result`, saying so where the order costs us more than it is worth; nothing else comes of that."""
@@ -339,17 +375,3 @@ def _where(error: Exception) -> str:
         places.append(f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}")
         trace = trace.tb_next
     return " > ".join(places[-4:])
-
-
-def _secret_values(settings: Any) -> list[str]:
-    """Return the text of every secret in `settings`, nested or not."""
-    if isinstance(settings, SecretStr):
-        return [settings.get_secret_value()]
-    inner: Iterable[Any] = ()
-    if isinstance(settings, BaseModel):
-        inner = [value for _name, value in settings]
-    elif isinstance(settings, Mapping):
-        inner = settings.values()
-    elif isinstance(settings, list | tuple):
-        inner = settings
-    return [secret for value in inner for secret in _secret_values(value)]

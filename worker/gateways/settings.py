@@ -1,6 +1,7 @@
 """The settings that every gateway has, and the secret type that adapters declare theirs with."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,10 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
             return environ[name]
         case {"file": str(name), **rest} if not rest:
             directory = (info.context or {}).get("directory", Path())
+            path = Path(directory) / name
+            (info.context or {}).get("files", set()).add(path)
             try:
-                return (Path(directory) / name).read_text(encoding="utf-8").removesuffix("\n")
+                return path.read_text(encoding="utf-8").removesuffix("\n")
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"the file {name} cannot be read: {type(error).__name__}") from None
     raise ValueError('expected text, {env = "NAME"} or {file = "path"}')
@@ -52,7 +55,9 @@ class GatewaySettings(BaseModel):
     lease_seconds: float = Field(60, gt=0, description="after it a submit whose worker died is unknown")
     settle_seconds: float = Field(120, ge=0, description='how long "no such order" must hold')
     settle_queries: int = Field(3, ge=1, description='how often "no such order" must have been said')
-    unfunded_pause_seconds: float = Field(60, gt=0, description="no submits, once our money there is used up")
+    unfunded_pause_seconds: float = Field(60, gt=0, description="until one order is tried, once our money is used up")
+    balance_every_seconds: float = Field(300, ge=0, description="how often our balance is asked for; 0: never")
+    balance_warning_hours: float = Field(12, ge=0, description="warn when our balance lasts no longer; 0: never")
 
     @model_validator(mode="after")
     def _lease_outlasts_the_call(self) -> "GatewaySettings":
@@ -73,3 +78,17 @@ class GatewaySettings(BaseModel):
             unfunded_pause=self.unfunded_pause_seconds,
             repeat_safe=repeat_safe,
         )
+
+
+def secret_values(settings: Any) -> list[str]:
+    """Return the text of every secret in `settings`, nested or not."""
+    if isinstance(settings, SecretStr):
+        return [settings.get_secret_value()]
+    inner: Iterable[Any] = ()
+    if isinstance(settings, BaseModel):
+        inner = [value for _name, value in settings]
+    elif isinstance(settings, Mapping):
+        inner = settings.values()
+    elif isinstance(settings, list | tuple):
+        inner = settings
+    return [secret for value in inner for secret in secret_values(value)]

@@ -79,6 +79,7 @@ class Zjzdy(Adapter):
         signing="none; headers by settings",
         no_such_order=Codes.NONE,
         duplicate=Codes.NONE,
+        order_told=False,
         amount_told=products,
     )
     repeat_safe = True
