@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pika
 import pytest
@@ -11,7 +12,16 @@ from worker.embedded import Postgres, RabbitMQ, create_database, drop_database
 
 pytest.register_assert_rewrite("support")  # so that what fails in there shows its values too
 
+ROOT = Path(__file__).parent
+LONGEST_FIRST = ("crash", "simulation", "integration", "deploy", "contract", "bench", "unit")
+"""The rooms of the tests: run side by side, those that wait most begin first."""
+
 PRODUCTS = ("mobile", "power", "oil", "game", "douyin", "campus", "ebike")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the rooms in the order in which they begin."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(ROOT).parts[0]))
 
 
 @pytest.fixture(scope="session")

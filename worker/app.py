@@ -2,17 +2,24 @@
 
 import asyncio
 import gc
+import os
 import random
+import secrets
+import socket
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from schemas.dead import DeadReason
 from worker.broker.consumer import Consumer, ConsumerOptions
+from worker.broker.depths import Depths
 from worker.broker.message import Delivery, Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.settlement import AWAY, Settled
 from worker.broker.topology import Topology, await_topology
+from worker.core.trace import Tracing
+from worker.flows.balances import Balances
 from worker.flows.callbacks import Callbacks
 from worker.flows.command_trouble import Turns
 from worker.flows.commands import Commands, invalid
@@ -21,20 +28,29 @@ from worker.flows.gateway_commands import GatewayCommands
 from worker.flows.hints import Hints
 from worker.flows.intake import Intake, refusal
 from worker.flows.order_commands import OrderCommands
+from worker.flows.pauses import Pauses
 from worker.flows.scheduler import Scheduler
 from worker.flows.sending import Sending
 from worker.gateways.gateway import Gateway
 from worker.gateways.registry import adapters
 from worker.ledger.cards import CardBook
 from worker.ledger.connection import Pool, create_pool, is_away, schema_problem
+from worker.ledger.figures import FigureBook
+from worker.ledger.gateways import GatewayBook
 from worker.ledger.hints import HintBook
 from worker.ledger.ledger import Ledger
 from worker.ledger.reading import Reader
 from worker.ledger.trouble import describe
+from worker.ops import sources
+from worker.ops.heartbeat import Heartbeat
 from worker.ops.http import OpsServer
+from worker.ops.metrics import WorkerMetrics
+from worker.ops.tracing import choose_tracing
 
 if TYPE_CHECKING:
     from worker.config import Settings
+    from worker.core.outcome import Submitted
+    from worker.gateways.gateway import Observer
 
 log = structlog.get_logger("worker.app")
 
@@ -43,10 +59,20 @@ EVENTS_SECONDS = 10.0
 HARD_STOP_SECONDS = 5.0
 
 
-def build_gateways(settings: "Settings") -> dict[str, Gateway]:
-    """Return every configured gateway, by name."""
+def build_gateways(
+    settings: "Settings", tracing: Tracing | None = None, observe: "Observer | None" = None
+) -> dict[str, Gateway]:
+    """Return every configured gateway, by name; without `tracing` and `observe` their calls are not recorded."""
     kinds = adapters()
-    return {name: Gateway.build(kinds[given.adapter], name, given) for name, given in settings.gateways.items()}
+    return {
+        name: Gateway.build(kinds[given.adapter], name, given, tracing=tracing, observe=observe)
+        for name, given in settings.gateways.items()
+    }
+
+
+def _name() -> str:
+    """Return a name that no other process has: containers may share a host's name and have the same number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
 
 class Worker:
@@ -61,13 +87,21 @@ class Worker:
         self._topology = Topology(settings.amqp.prefix)
         self._amqp_url = settings.amqp.url.get_secret_value()
         self._failure: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._gateways = build_gateways(settings)
+        self._tracing = choose_tracing(settings.ops.otlp_endpoint, os.environ, random.getrandbits)
+        self._metrics = WorkerMetrics()
+        self._metrics.expect(settings.gateways, DeadReason)
+        self._heartbeat = Heartbeat(self._metrics.observe_lag)
+        self._gateways = build_gateways(settings, self._tracing, self._metrics.exchanged)
         self._publisher = Publisher(self._amqp_url, on_stuck=self._fail)
-        self._events = EventPublisher(self._publisher, self._topology.events)
+        self._events = EventPublisher(self._publisher, self._topology.events, self._tracing)
+        self._depths = Depths(self._amqp_url, (each.name for each in self._topology.queues), on_stuck=self._fail)
+        checks = {"database": self._database_state, "broker": self._broker_state, "consuming": self._consuming_state}
         self._ops = OpsServer(
-            settings.ops.listen,
-            {"database": self._database_state, "broker": self._broker_state, "consuming": self._consuming_state},
+            settings.ops.listen, checks, alive=lambda: self._heartbeat.alive, registry=self._metrics.registry
         )
+        sources.read_dependencies(self._metrics.readings, checks)
+        sources.read_queues(self._metrics.readings, self._depths)
+        sources.read_counts(self._metrics.readings, "worker_events_total", self._events.counts)
         self._scheduler: Scheduler | None = None
         self._consumer: Consumer | None = None
         self._commander: Consumer | None = None
@@ -82,6 +116,8 @@ class Worker:
             SettingsError: the ops endpoint's address is taken.
         """
         await self._ops.start()
+        self._heartbeat.start()
+        await self._depths.start()
         for name, gateway in self._gateways.items():
             for notice in gateway.adapter.notices():
                 log.warning("gateway_notice", gateway=name, what=notice)
@@ -103,7 +139,10 @@ class Worker:
                 return 1
         finally:
             stopping.cancel()
+            await self._depths.stop()
             await self._ops.stop()
+            self._heartbeat.stop()
+            await asyncio.to_thread(self._tracing.stop)
         log.info("worker_stopped")
         return 0
 
@@ -115,40 +154,25 @@ class Worker:
         pool, ledger = await self._await_database()
         hints = Hints(ledger, HintBook(pool), self._gateways, random.random)
         scheduler = self._scheduler = Scheduler(ledger, self._gateways, self._products, hints)
-        sending = scheduler.sending = Sending(ledger, self._gateways, scheduler.freed)
+        book = GatewayBook(pool)
+        pauses = Pauses(ledger, book, self._gateways, _name(), scheduler.wake)
+        balances = Balances(ledger, book, self._gateways)
+
+        def heard(gateway: str, submitted: "Submitted") -> None:
+            self._metrics.submitted(gateway, submitted.outcome)
+            pauses.heard(gateway, submitted)
+
+        sending = scheduler.sending = Sending(ledger, self._gateways, scheduler.freed, heard)
         intake = Intake(
             ledger=ledger,
             gateways=self._gateways,
             routes=self._settings.routes,
             sending=sending,
             scheduler=scheduler,
+            tracing=self._tracing,
         )
-        callbacks = Callbacks(ledger, self._gateways, scheduler, hints)
-
-        async def handle(delivery: Delivery) -> Settled:
-            flow = callbacks if delivery.queue == self._topology.callbacks else intake
-            try:
-                return await flow.handle(delivery)
-            except Exception as error:
-                if is_away(error):
-                    return AWAY
-                raise
-
-        def answer(delivery: Delivery, settled: Settled) -> Outgoing | None:
-            return None if delivery.queue == self._topology.callbacks else refusal(delivery, settled)
-
-        products = self._products or self._topology.products
-        consumer = Consumer(
-            self._amqp_url,
-            [*map(self._topology.submit, products), self._topology.callbacks],
-            handle,
-            publish=self._publisher.publish,
-            dead_exchange=self._topology.dead,
-            on_stuck=self._fail,
-            gate=ledger.answers,
-            answer=answer,
-            options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
-        )
+        callbacks = Callbacks(ledger, self._gateways, scheduler, hints, self._tracing)
+        consumer = self._order_consumer(ledger, intake, callbacks)
         turns = Turns(self._gateways)
         commands = Commands(
             ledger,
@@ -157,6 +181,7 @@ class Worker:
             GatewayCommands(ledger, turns),
             publish=self._publisher.publish,
             prefetch=self._settings.amqp.prefetch,
+            tracing=self._tracing,
         )
         # a consumer of its own: a command waits for gateways, and is answered also while the database is away
         commander = Consumer(
@@ -167,12 +192,24 @@ class Worker:
             dead_exchange=self._topology.dead,
             on_stuck=self._fail,
             answer=invalid,
+            buried=self._metrics.buried,
             options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
             name="worker commands",
         )
+        await pauses.start()
         await self._publisher.start()
-        askers = [self._loop("scheduler", scheduler.run()), self._loop("hints", hints.run())]
-        loops = [self._loop("events", self._events.run()), self._loop("outbox", self._events.poll(ledger)), *askers]
+        askers = [
+            self._loop("scheduler", scheduler.run()),
+            self._loop("hints", hints.run()),
+            self._loop("balances", balances.run()),
+        ]
+        loops = [
+            self._loop("events", self._events.run()),
+            self._loop("outbox", self._events.poll(ledger)),
+            self._loop("pauses", pauses.run()),
+            self._loop("figures", self._shown(pool, ledger, pauses, [consumer, commander]).run()),
+            *askers,
+        ]
         self._consumer, self._commander = consumer, commander
         await consumer.start()
         await commander.start()
@@ -180,7 +217,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        log.info("worker_started", products=products, gateways=list(self._gateways))
+        log.info("worker_started", products=self._products or self._topology.products, gateways=list(self._gateways))
         try:
             await asyncio.wait({stopping, *loops}, return_when=asyncio.FIRST_COMPLETED)
             log.info("worker_stopping")
@@ -203,6 +240,35 @@ class Worker:
             for gateway in self._gateways.values():
                 await gateway.close()
             pool.terminate()
+
+    def _order_consumer(self, ledger: Ledger, intake: Intake, callbacks: Callbacks) -> Consumer:
+        """Return the consumer of orders and callbacks."""
+
+        async def handle(delivery: Delivery) -> Settled:
+            flow = callbacks if delivery.queue == self._topology.callbacks else intake
+            try:
+                return await flow.handle(delivery)
+            except Exception as error:
+                if is_away(error):
+                    return AWAY
+                raise
+
+        def answer(delivery: Delivery, settled: Settled) -> Outgoing | None:
+            return None if delivery.queue == self._topology.callbacks else refusal(delivery, settled)
+
+        products = self._products or self._topology.products
+        return Consumer(
+            self._amqp_url,
+            [*map(self._topology.submit, products), self._topology.callbacks],
+            handle,
+            publish=self._publisher.publish,
+            dead_exchange=self._topology.dead,
+            on_stuck=self._fail,
+            gate=ledger.answers,
+            answer=answer,
+            buried=self._metrics.buried,
+            options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
+        )
 
     def _loop(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Run a loop that must not end: when it does, the worker ends with it."""
@@ -251,7 +317,21 @@ class Worker:
             render=Renderer(self._settings.events.publish),
             tell=self._events.tell,
             chance=random.random,
+            stepped=self._metrics.stepped,
+            flushed=self._metrics.flushed,
         )
+
+    def _shown(self, pool: Pool, ledger: Ledger, pauses: Pauses, consumers: list[Consumer]) -> FigureBook:
+        """Show on `/metrics` what there is once the worker works; return what must be looked at for it."""
+        readings, figures = self._metrics.readings, FigureBook(pool)
+        sources.read_connections(readings, [self._publisher, self._depths, *consumers])
+        sources.read_deliveries(readings, consumers)
+        sources.read_gateways(readings, self._gateways, lambda: pauses.standings, ledger.now)
+        sources.read_ledger(readings, figures)
+        sources.read_ages(readings, {"ledger": lambda: figures.age, "queues": lambda: self._depths.age})
+        for name, gateway in self._gateways.items():
+            gateway.gate.observe = self._metrics.waits(name)
+        return figures
 
     async def _wait_for_broker(self, problems: list[str]) -> None:
         self._broker_problem = "; ".join(problems)

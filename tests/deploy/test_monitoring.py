@@ -25,9 +25,12 @@ TARGET = {"instance", "job"}
 OTHERS = {"ALERTS": {"alertname", "alertstate"}}
 """Series of Prometheus's own."""
 WORDS = frozenset(
-    "sum max min count topk absent rate increase histogram_quantile count_over_time label_values by on and or unless "
-    "without offset bool inf".split()
+    {
+        *("sum", "max", "min", "count", "topk", "absent", "rate", "increase", "histogram_quantile", "count_over_time"),
+        *("by", "on", "and", "or", "unless", "without", "offset"),
+    }
 )
+"""Functions and operators of PromQL that stand in our expressions; another one is to be added here."""
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count")}
 
 

@@ -1,4 +1,4 @@
-"""The demo as anybody runs it: both ledgers agree in the end, and nothing stays behind."""
+"""The demo as anybody runs it: the ledgers agree for every product in the end, and nothing stays behind."""
 
 import os
 import shutil
@@ -14,6 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 ORDERS = 150
+PRODUCTS = {
+    *(("wikeyun", product) for product in ("mobile", "power", "oil")),
+    *(("dingyin", product) for product in ("power", "game", "douyin")),
+    ("zjzdy", "campus"),
+    ("wechat", "ebike"),
+}
 
 
 @pytest.fixture
@@ -50,6 +56,9 @@ def test_the_demo_ends_well_and_leaves_nothing_behind(temporary: Path, tmp_path:
     assert demo.returncode == 0, text
     assert "the worker is killed" in text
     assert "everything agrees" in text
+    compared = {tuple(cell.strip() for cell in line.split("│")[1:4]) for line in text.splitlines() if "│" in line}
+    assert {row[:2] for row in compared} >= PRODUCTS
+    assert ("total", "", str(ORDERS)) in compared
     assert len(children) > 10
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive

@@ -56,17 +56,25 @@ async def test_healthz_answers_while_the_loop_is_alive(server: OpsServer, checks
     assert headers["Cache-Control"] == "no-store"
 
 
+async def test_healthz_says_so_when_the_loop_does_not_turn(checks: dict[str, Check]) -> None:
+    server = OpsServer(LOCAL, checks, alive=lambda: False)
+    await server.start()
+    assert (await get(server, "/healthz"))[:2] == (503, {"alive": False})
+    await server.stop()
+
+
 async def test_readyz_lists_every_dependency(server: OpsServer, checks: dict[str, Check]) -> None:
     connected = {"ok": True, "detail": "connected"}
     assert (await get(server, "/readyz"))[:2] == (
         200,
-        {"ready": True, "dependencies": {"broker": connected, "database": connected}},
+        {"ready": True, "missing": [], "dependencies": {"broker": connected, "database": connected}},
     )
     checks |= {"broker": away, "gateways": broken}
     assert (await get(server, "/readyz"))[:2] == (
         503,
         {
             "ready": False,
+            "missing": ["broker", "gateways"],
             "dependencies": {
                 "broker": {"ok": False, "detail": "no answer about 138****8000"},
                 "database": connected,

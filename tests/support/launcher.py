@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from worker.broker.letterbox import Letterbox
 from worker.broker.message import Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.subscription import Subscription
@@ -17,6 +18,7 @@ from worker.cli import main
 from worker.core.order import Order
 from worker.gateways import http
 from worker.gateways.gateway import Gateway
+from worker.ledger.cards import CardBook
 from worker.ledger.ledger import Ledger
 
 Subject = Callable[..., str]
@@ -50,8 +52,10 @@ POINTS: dict[str, tuple[type, str, Subject]] = {
     "forget": (Ledger, "forget_events", _call),
     "synchronize": (Ledger, "synchronize", _call),
     "submit": (Gateway, "submit", _order),
+    "keep_card": (CardBook, "keep", _call),
     "connected": (http._Request, "write_bytes", _call),
     "publish": (Publisher, "publish_many", _keys),
+    "letters": (Letterbox, "forget", _call),
     "ack": (Subscription, "_send_acks", _acks),
 }
 """Where the worker can be ended: which method, and what its calls are told apart by."""

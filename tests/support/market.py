@@ -111,9 +111,14 @@ class Market:
         """Pay a charge of the simulated zjzdy, as its payer; whether it could be paid."""
         return bool(self._ask("POST", "/zjzdy/payer", {"record_ids": record_ids, "anyway": anyway})["paid"])
 
+    def waiting(self) -> list[dict[str, Any]]:
+        """The calls that are being held."""
+        found: list[dict[str, Any]] = self._ask("GET", "/faults/waiting")["waiting"]
+        return found
+
     def held(self, order_no: str) -> bool:
         """Whether a call about an order number is being held."""
-        return any(call["order_no"] == order_no for call in self._ask("GET", "/faults/waiting")["waiting"])
+        return any(call["order_no"] == order_no for call in self.waiting())
 
     def await_held(self, order_no: str, seconds: float = 20) -> None:
         """Wait until a call about an order number is being held."""

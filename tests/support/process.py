@@ -105,6 +105,20 @@ class WorkerProcess:
         finally:
             connection.close()
 
+    def page(self, path: str, accept: str = "*/*") -> tuple[int, str]:
+        """Return the status and the text of a page of the ops endpoint.
+
+        Raises:
+            OSError, HTTPException: nobody answers.
+        """
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=5)
+        try:
+            connection.request("GET", path, headers={"Accept": accept})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
     def await_ready(self, seconds: float = 30) -> Self:
         """Wait until it works."""
         until(lambda: not self.running or self.probe("/readyz") == 200, seconds, self.tail)

@@ -35,8 +35,9 @@ GATEWAY: Mapping[str, Any] = {
     "query_after_seconds": [0.3, 0.5, 1],
     "settle_seconds": 2,
     "settle_queries": 3,
+    "balance_every_seconds": 0,
 }
-"""A gateway at the sandbox that is asked soon and often."""
+"""A gateway at the sandbox that is asked about orders soon and often, and about nothing else."""
 
 
 class Stage:
@@ -58,13 +59,14 @@ class Stage:
         notify = {"base_url": base_url, "notify_url": f"{self._callbacks}/{self.prefix}/{name}"}
         self.gateways[name] = dict(GATEWAY) | notify | changes
 
-    def worker(self, ends_at: str | None = None, *, spawn: bool = False) -> WorkerProcess:
-        """Start a worker; see `WorkerProcess`."""
+    def worker(self, ends_at: str | None = None, *, spawn: bool = False, command: str = "run") -> WorkerProcess:
+        """Start a worker, or another of its commands; see `WorkerProcess`."""
         (port,) = free_ports(1)
         number = next(self._numbers)
         config = self._directory / f"{self.prefix}-{number}.toml"
         config.write_text(self._settings(port))
-        started = WorkerProcess(config, port, config.with_suffix(".log"), ends_at=ends_at, spawn=spawn)
+        log = config.with_suffix(".log")
+        started = WorkerProcess(config, port, log, ends_at=ends_at, spawn=spawn, command=command)
         self.workers.append(started)
         return started
 
@@ -72,8 +74,8 @@ class Stage:
         sections: dict[str, Mapping[str, Any]] = {
             "amqp": {"url": self.amqp_url, "prefix": self.prefix},
             "database": {"dsn": self.dsn, "pool_size": 2},
-            "ops": {"listen": f"127.0.0.1:{port}"},
             **self.sections,
+            "ops": {"listen": f"127.0.0.1:{port}", **self.sections.get("ops", {})},
             **{f"gateways.{name}": values for name, values in self.gateways.items()},
         }
         return "\n".join(

@@ -1,20 +1,23 @@
-"""The demo's account: every way in which the two ledgers can differ is found."""
+"""The demo's account: every way in which the ledgers can differ is found."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from worker.demo import verdict
 from worker.demo.verdict import Charge, Row, Verdict, compare
+from worker.demo.wares import Wish
 
-PUBLISHED = {"A": 10_000}
-ROW = Row("A", "succeeded", 3, 10_000)
-CHARGE = Charge("A", "succeeded", 1, 10_000, 1, None)
+PUBLISHED = {"A": Wish("A", "power", 10_000, b"")}
+ROW = Row("A", "power", "wikeyun", 1, "succeeded", 3, 10_000, None)
+CHARGE = Charge("A", "wikeyun", "power", "succeeded", 1, 10_000, 1, None)
+REFUSED = replace(CHARGE, standing="not_taken", charges=0, kept_fen=0)
+SECOND = replace(CHARGE, gateway="dingyin")
 
 
-def compared(row: Row | None = ROW, charge: Charge | None = CHARGE, heard: str = "succeeded") -> Verdict:
-    rows, charges = [row] if row else [], [charge] if charge else []
-    return compare(PUBLISHED, rows, charges, {"A": (3, heard)}, {"A"})
+def compared(row: Row | None = ROW, *charges: Charge, heard: str = "succeeded") -> Verdict:
+    return compare(PUBLISHED, [row] if row else [], charges, {"A": (3, heard)}, {"A"})
 
 
 def found(given: Verdict) -> set[str]:
@@ -22,51 +25,93 @@ def found(given: Verdict) -> set[str]:
     return {kind for kind, orders in given.differences.items() if orders}
 
 
-def failed(standing: str, kept_fen: int = 0) -> Verdict:
-    return compared(replace(ROW, state="failed"), replace(CHARGE, standing=standing, kept_fen=kept_fen), "failed")
+def ended(state: str, *charges: Charge) -> Verdict:
+    return compared(replace(ROW, state=state), *charges, heard=state)
 
 
 def test_agreement() -> None:
-    assert compared().right
-    assert compared().total.gateway_fen == 10_000
-    assert compared(replace(ROW, state="failed"), None, "failed").right
-    assert compared(replace(ROW, state="refunded"), replace(CHARGE, standing="refunded", kept_fen=0), "refunded").right
+    given = compared(ROW, CHARGE)
+    assert given.right
+    assert given.total("wikeyun").gateway_fen == given.total().ledger_fen == 10_000
+    assert given.total("dingyin").gateway_fen == 0
+    assert ended("failed").right
+    assert ended("refunded", replace(CHARGE, standing="refunded", kept_fen=0)).right
+    assert ended("cancelled", replace(REFUSED, standing="awaiting_payment")).right
+
+
+def test_what_the_gateway_told_as_its_price_is_what_the_ledger_says() -> None:
+    told = replace(ROW, cost_fen=9_850)
+    assert compared(told, replace(CHARGE, kept_fen=9_850)).right
+    assert found(compared(told, CHARGE)) == {verdict.CHARGED_NOT_SUCCEEDED}
+
+
+def test_an_order_that_went_over_is_paid_for_where_it_went() -> None:
+    moved = replace(ROW, gateway="dingyin", attempt=2)
+    refunded = replace(CHARGE, standing="refunded", kept_fen=0)
+    for first in ([], [REFUSED], [refunded]):
+        given = compared(moved, *first, SECOND)
+        assert given.right
+        assert (given.total("wikeyun").gateway_fen, given.total("dingyin").gateway_fen) == (0, 10_000)
+    assert found(compared(moved, CHARGE, SECOND)) == {verdict.CHARGED_TWICE, verdict.CHARGED_NOT_SUCCEEDED}
+    assert not compared(moved, CHARGE).right, "the sums of the gateways differ, though the order was paid for once"
 
 
 @pytest.mark.parametrize("standing", ["not_taken", "failed", "refunded"])
 def test_a_failed_order_cost_nothing(standing: str) -> None:
-    assert failed(standing).right
-    assert found(failed(standing, 1)) == {verdict.CHARGED_NOT_SUCCEEDED}
+    charge = replace(CHARGE, standing=standing, kept_fen=0)
+    assert ended("failed", charge).right
+    assert found(ended("failed", replace(charge, kept_fen=1))) == {verdict.CHARGED_NOT_SUCCEEDED}
 
 
-def test_a_success_is_paid_once() -> None:
-    assert found(compared(charge=None)) == {verdict.SUCCEEDED_NOT_CHARGED}
-    assert found(compared(charge=replace(CHARGE, kept_fen=9_999))) == {verdict.SUCCEEDED_NOT_CHARGED}
-    twice = {verdict.CHARGED_TWICE, verdict.CHARGED_NOT_SUCCEEDED}
-    assert found(compared(charge=replace(CHARGE, charges=2, kept_fen=20_000))) == twice
-    assert found(compared(charge=replace(CHARGE, charges=2))) == {verdict.CHARGED_TWICE}
+@pytest.mark.parametrize(
+    ("charges", "kinds"),
+    [
+        ([], {verdict.SUCCEEDED_NOT_CHARGED}),
+        ([replace(CHARGE, kept_fen=9_999)], {verdict.SUCCEEDED_NOT_CHARGED}),
+        (
+            [replace(CHARGE, charges=2, kept_fen=20_000)],
+            {verdict.CHARGED_TWICE, verdict.CHARGED_NOT_SUCCEEDED},
+        ),
+        ([replace(CHARGE, charges=2)], {verdict.CHARGED_TWICE}),
+    ],
+)
+def test_a_success_is_paid_once(charges: Sequence[Charge], kinds: set[str]) -> None:
+    assert found(compared(ROW, *charges)) == kinds
 
 
 def test_money_that_cancels_out_over_all_orders_is_found() -> None:
+    published = PUBLISHED | {"B": Wish("B", "power", 10_000, b"")}
     rows = [ROW, replace(ROW, order_no="B", state="failed")]
     charges = [replace(CHARGE, kept_fen=0, standing="refunded"), replace(CHARGE, order_no="B")]
     heard = {"A": (3, "succeeded"), "B": (3, "failed")}
-    given = compare(PUBLISHED | {"B": 10_000}, rows, charges, heard, {"A", "B"})
-    assert given.total.gateway_fen == given.total.ledger_fen
+    given = compare(published, rows, charges, heard, {"A", "B"})
+    assert given.total().gateway_fen == given.total().ledger_fen
     assert found(given) == {verdict.CHARGED_NOT_SUCCEEDED, verdict.SUCCEEDED_NOT_CHARGED}
 
 
 def test_what_is_not_final_or_not_there() -> None:
-    assert found(compared(row=None)) == {verdict.LOST}
-    assert verdict.OPEN in found(compared(replace(ROW, state="pending")))
-    assert verdict.REVIEW in found(compared(replace(ROW, state="review")))
-    assert found(compared(charge=replace(CHARGE, standing="failed"))) == {verdict.OTHERWISE}
-    foreign = compare(PUBLISHED, [ROW], [CHARGE, replace(CHARGE, order_no="B")], {"A": (3, "succeeded")}, {"A"})
-    assert found(foreign) == {verdict.UNASKED}
+    assert found(compared(None, CHARGE)) == {verdict.LOST}
+    assert found(compared(None, replace(CHARGE, charges=2))) == {verdict.LOST, verdict.CHARGED_TWICE}
+    assert verdict.OPEN in found(compared(replace(ROW, state="pending"), CHARGE))
+    assert verdict.REVIEW in found(compared(replace(ROW, state="review"), CHARGE))
+    assert found(compared(ROW, replace(CHARGE, standing="failed"))) == {verdict.OTHERWISE}
+    assert verdict.UNASKED in found(compared(ROW, CHARGE, replace(CHARGE, order_no="B")))
 
 
 def test_who_was_not_told() -> None:
-    assert found(compared(heard="failed")) == {verdict.EVENTS_MISSING}
-    assert found(compare(PUBLISHED, [ROW], [CHARGE], {}, {"A"})) == {verdict.EVENTS_MISSING}
-    assert found(compare(PUBLISHED, [ROW], [CHARGE], {"A": (2, "succeeded")}, {"A"})) == {verdict.EVENTS_MISSING}
-    assert found(compare(PUBLISHED, [ROW], [CHARGE], {"A": (3, "succeeded")}, set())) == {verdict.EVENTS_MISSING}
+    assert found(compared(ROW, CHARGE, heard="failed")) == {verdict.EVENTS_MISSING}
+    missing = {verdict.EVENTS_MISSING}
+    assert found(compare(PUBLISHED, [ROW], [CHARGE], {}, {"A"})) == missing
+    assert found(compare(PUBLISHED, [ROW], [CHARGE], {"A": (2, "succeeded")}, {"A"})) == missing
+    assert found(compare(PUBLISHED, [ROW], [CHARGE], {"A": (3, "succeeded")}, set())) == missing
+
+
+@pytest.mark.parametrize(
+    ("gateway", "number", "account"),
+    [("wikeyun", "D7", "13800138000"), ("dingyin", "D7R2", "32"), ("zjzdy", "1795229820", "user-D7")],
+)
+def test_whose_number_it_is(gateway: str, number: str, account: str) -> None:
+    sums = {"charges": 1, "charged_fen": 10, "refunded_fen": 3, "pushes": 1, "status": "succeeded", "fault": None}
+    row = {"gateway": gateway, "order_no": number, "account": account, "product": "game", **sums}
+    read = Charge.read(row)
+    assert (read.order_no, read.kept_fen) == ("D7", 7)

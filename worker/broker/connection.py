@@ -136,6 +136,12 @@ class Link:
             raise
         return link
 
+    @property
+    def version(self) -> str:
+        """The broker's version, as it says; empty: it does not."""
+        told = self._connection.server_properties.get("version", "")
+        return told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+
     async def channel(self, *, confirms: bool = False) -> Channel:
         """Open a channel."""
         channel = await ask(self._connection.channel(publisher_confirms=confirms), "open a channel")

@@ -10,7 +10,7 @@ import structlog
 from worker.broker.connection import BrokerLostError, Link
 from worker.broker.lane import Lane
 from worker.broker.message import Delivery, Outgoing
-from worker.broker.settlement import Answer, Gate, Handler, Publish, Settled, Settler
+from worker.broker.settlement import Answer, Buried, Gate, Handler, Publish, Settled, Settler
 from worker.broker.subscription import Hands, Subscriptions
 from worker.broker.supervisor import Supervised
 from worker.broker.watchdog import IDLE_SECONDS, INTERVAL_SECONDS, Watchdog
@@ -39,6 +39,10 @@ def _nothing(_delivery: Delivery, _settled: Settled) -> Outgoing | None:
     return None
 
 
+def _uncounted(_queue: str, _reason: str) -> None:
+    """Nobody counts."""
+
+
 class Consumer(Supervised):
     """Hands every delivery to `handle`, in a task of its own, and settles it by what that returns.
 
@@ -50,6 +54,7 @@ class Consumer(Supervised):
         on_stuck: told when even repairs do not help; the process should then exit non-zero.
         gate: asked before a queue is consumed, at first and again after an `AWAY`: can work be done now?
         answer: what is answered to whoever sent what became a dead letter.
+        buried: told of each dead letter.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Consumer(Supervised):
         on_stuck: Callable[[str], None],
         gate: Gate = _always,
         answer: Answer = _nothing,
+        buried: Buried = _uncounted,
         options: ConsumerOptions | None = None,
         name: str = "worker consumer",
         chance: Callable[[], float] = random.random,
@@ -70,7 +76,7 @@ class Consumer(Supervised):
         super().__init__(url, name, chance=chance, on_stuck=on_stuck)
         self._options = options or ConsumerOptions()
         self._gate = gate
-        settler = Settler(handle, publish, dead_exchange, gate=self._open, answer=answer, chance=chance)
+        settler = Settler(handle, publish, dead_exchange, gate=self._open, answer=answer, chance=chance, buried=buried)
         self._subscriptions = Subscriptions()
         self._hands = Hands()
         self._repairs = 0

@@ -8,7 +8,10 @@ from pamqp import encode
 
 from worker.broker.message import Delivery, Outgoing
 
+PREFIX = "x-dead-"
 REASON, DETAIL, QUEUE, AT = "x-dead-reason", "x-dead-detail", "x-dead-queue", "x-dead-at"
+ID = "x-dead-id"
+"""The letter's id; only a letter that was laid anew has it."""
 EXPIRATION, USER = "x-dead-expiration", "x-dead-user-id"
 LEFT_OUT = "x-dead-headers-left-out"
 DETAIL_LENGTH = 200
@@ -22,7 +25,8 @@ def dead_letter(exchange: str, delivery: Delivery, reason: str, detail: str, at:
     queue, and `user_id` of another user makes the broker refuse it.
     """
     given = delivery.properties
-    headers = _encodable(given.headers)
+    headers = encodable(given.headers)
+    headers.pop(ID, None)
     moved = {EXPIRATION: given.expiration, USER: given.user_id}
     headers |= {name: value for name, value in moved.items() if value}
     headers |= {
@@ -54,7 +58,7 @@ def one_line(text: str) -> str:
     return " ".join(printable.split())[:DETAIL_LENGTH]
 
 
-def _encodable(headers: Mapping[str, Any]) -> dict[str, Any]:
+def encodable(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the headers that can go out again; one of a kind that cannot becomes its text."""
     kept: dict[str, Any] = {}
     size = 0

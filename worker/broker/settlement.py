@@ -10,6 +10,7 @@ from traceback import extract_tb
 from typing import Self
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from worker.broker.connection import Backoff, BrokerLostError
 from worker.broker.dead import DETAIL, dead_letter
@@ -53,6 +54,8 @@ Gate = Callable[[], Awaitable[bool]]
 Publish = Callable[[Outgoing], Awaitable[bool]]
 Answer = Callable[[Delivery, Settled], Outgoing | None]
 """Makes the answer to whoever sent what can never be processed; None: nobody asked for one."""
+Buried = Callable[[str, str], None]
+"""Told of each dead letter that was confirmed: its queue and its reason."""
 
 
 class Settler:
@@ -71,16 +74,20 @@ class Settler:
         gate: Gate,
         answer: Answer,
         chance: Callable[[], float],
+        buried: Buried,
     ) -> None:
         self._handle = handle
         self._publish = publish
         self._dead_exchange = dead_exchange
         self._gate = gate
         self._answer = answer
+        self._buried = buried
         self._chance = chance
 
     async def settle(self, delivery: Delivery, matters: Callable[[], bool]) -> Settled:
         """Handle one delivery to its end; once it no longer matters, it is somebody else's."""
+        if delivery.properties.message_id:  # each delivery has a task of its own, and so its own context
+            bind_contextvars(message_id=delivery.properties.message_id)
         settled = await self._handled(delivery, matters)
         if settled.settlement is not Settlement.IMPOSSIBLE:
             return settled
@@ -116,6 +123,7 @@ class Settler:
         if not routed:
             log.error("dead_letter_unroutable", exchange=self._dead_exchange, run="worker migrate --broker")
             return AWAY
+        self._buried(delivery.queue, settled.reason)
         log.warning("dead_lettered", queue=delivery.queue, reason=settled.reason, detail=letter.headers[DETAIL])
         return COMMITTED
 

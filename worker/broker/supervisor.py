@@ -27,11 +27,18 @@ class Supervised(ABC):
     def __init__(self, url: str, name: str, *, chance: Callable[[], float], on_stuck: Callable[[str], None]) -> None:
         self._url = url
         self._name = name
+        self.connections = 0
+        """How often it has connected."""
         self._chance = chance
         self._on_stuck = on_stuck
         self._stopping = asyncio.Event()
         self._serving = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the broker shows the connection as."""
+        return self._name
 
     @property
     @abstractmethod
@@ -70,6 +77,7 @@ class Supervised(ABC):
 
     async def _once(self) -> None:
         link = await Link.connect(self._url, self._name)
+        self.connections += 1
         log.info("broker_connected", connection=self._name)
         try:
             self._serving = True

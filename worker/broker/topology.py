@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiormq import Channel
 
@@ -11,6 +11,16 @@ from worker.core.order import ACCOUNT_FIELDS
 
 FORBIDDEN = 403
 PRODUCTS = tuple(ACCOUNT_FIELDS)
+
+
+class Problem(NamedTuple):
+    """What is missing or different in the broker, and what to do about it."""
+
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.fix}"
 
 
 class TopologyError(Exception):
@@ -120,7 +130,7 @@ async def declare(url: str, topology: Topology) -> None:
     """
     link = await Link.connect(url, "worker migrate")
     try:
-        problems = [problem for item in _items(topology) if (problem := await _make(link, item))]
+        problems = [str(problem) for item in _items(topology) if (problem := await _make(link, item))]
     finally:
         await link.close()
     if problems:
@@ -137,9 +147,18 @@ async def check(url: str, topology: Topology) -> list[str]:
     """
     link = await Link.connect(url, "worker check")
     try:
-        return [problem for item in _items(topology) if (problem := await _check(link, item))]
+        return [str(problem) for problem in await compare(link, topology)]
     finally:
         await link.close()
+
+
+async def compare(link: Link, topology: Topology) -> list[Problem]:
+    """Return what is missing or different, as `check` does, on a connection that is there.
+
+    Raises:
+        BrokerLostError: the broker is away.
+    """
+    return [problem for item in _items(topology) if (problem := await _check(link, item))]
 
 
 async def await_topology(url: str, topology: Topology, wait: Callable[[list[str]], Awaitable[None]]) -> None:
@@ -180,14 +199,14 @@ def _queue(it: Queue) -> _Item:
     )
 
 
-async def _make(link: Link, item: _Item) -> str | None:
+async def _make(link: Link, item: _Item) -> Problem | None:
     refusal = await _refusal(link, item.make, item.title)
     if refusal is None and item.bind is not None:
         refusal = await _refusal(link, item.bind, f"binding of {item.title}")
     return None if refusal is None else _problem(item.title, refusal)
 
 
-async def _check(link: Link, item: _Item) -> str | None:
+async def _check(link: Link, item: _Item) -> Problem | None:
     """A passive declare tells nothing of arguments; an active one does, and creates nothing where it exists."""
     if (refusal := await _refusal(link, item.look, item.title)) is not None:
         return _problem(item.title, refusal)
@@ -211,16 +230,19 @@ async def _refusal(
     return None
 
 
-def _problem(title: str, refusal: BrokerRefusedError) -> str:
+def _problem(title: str, refusal: BrokerRefusedError) -> Problem:
     match refusal.code:
         case 404:
-            return f"{title} is missing: run `worker migrate --broker`"
+            return Problem(f"{title} is missing", "run `worker migrate --broker`")
         case 406:
-            return (
-                f"{title} exists with other properties ({refusal.words}): nothing is deleted for you; once it is "
-                "empty and unused, delete it and run `worker migrate --broker`, or choose another `[amqp] prefix`"
+            return Problem(
+                f"{title} exists with other properties ({refusal.words})",
+                "nothing is deleted for you; once it is empty and unused, delete it and run `worker migrate --broker`, "
+                "or choose another `[amqp] prefix`",
             )
         case 403:
-            return f"{title} may not be looked at ({refusal.words}): give the user the `configure` permission on it"
+            return Problem(
+                f"{title} may not be looked at ({refusal.words})", "give the user the `configure` permission on it"
+            )
         case _:
-            return f"{title}: {refusal.words}"
+            return Problem(f"{title} cannot be used ({refusal.words})", "see who else holds it, and end that")

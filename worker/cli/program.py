@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import check, demo, documents, migrate, orders, relay, run, sandbox, submit
+from worker.cli import check, dead, demo, documents, gateways, migrate, orders, reconcile, relay, run, sandbox, submit
 from worker.cli.common import Common, ConfigOption, LevelOption
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app.command("relay")(relay.relay)
 app.command("check")(check.check)
 app.command("submit")(submit.submit)
 app.add_typer(orders.app, name="orders")
+app.add_typer(dead.app, name="dead")
+app.add_typer(gateways.app, name="gateways")
+app.command("reconcile")(reconcile.reconcile)
 app.command("schemas")(documents.schemas)
 app.command("sandbox")(sandbox.sandbox)
 app.command("demo")(demo.demo)

@@ -1,4 +1,4 @@
-"""The processes that the demo starts: a worker and the sandbox, guarded so that neither outlives the demo."""
+"""The processes that the demo starts: a worker, a relay and the sandbox, guarded so that none outlives the demo."""
 
 import http.client
 import json
@@ -44,6 +44,31 @@ class WorkerProcess(Service):
         self._launch([sys.executable, "-m", "worker", "run"], _answers("/readyz"), environment)
 
 
+class RelayProcess(Service):
+    """`python -m worker relay` with a worker's settings file; it counts as started when it is ready.
+
+    Args:
+        directory: below it everything is kept.
+        settings: the file, with the `[relay]` that it listens on.
+    """
+
+    name = "relay"
+
+    def __init__(self, directory: Path, settings: Path) -> None:
+        super().__init__(directory)
+        self._settings = settings
+
+    @property
+    def url(self) -> str:
+        """Where its ops endpoint answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it; return when it is ready."""
+        settings = {"WORKER_CONFIG": str(self._settings), "WORKER_OPS__LISTEN": f"127.0.0.1:{self.port}"}
+        self._launch([sys.executable, "-m", "worker", "relay"], _answers("/readyz"), _environment() | settings)
+
+
 class SandboxProcess(Service):
     """`python -m worker sandbox` with these options: the simulated gateways."""
 
@@ -51,7 +76,8 @@ class SandboxProcess(Service):
 
     def __init__(self, directory: Path, options: Mapping[str, Any]) -> None:
         super().__init__(directory)
-        self._options = [_option(name, value) for name, value in {**options, "port": self.port}.items()]
+        given = {**options, "port": self.port}.items()
+        self._options = [option for name, value in given for option in _options(name, value)]
 
     @property
     def url(self) -> str:
@@ -64,19 +90,25 @@ class SandboxProcess(Service):
         self._launch(command, _answers("/ledger/totals"), _environment())
 
 
-def _option(name: str, value: Any) -> str:
+def _options(name: str, value: Any) -> list[str]:
+    """Return an option of the command line; a list is one that is given several times."""
     dashed = name.replace("_", "-")
     if isinstance(value, bool):
-        return f"--{dashed}" if value else f"--no-{dashed}"
-    return f"--{dashed}={value}"
+        return [f"--{dashed}" if value else f"--no-{dashed}"]
+    return [f"--{dashed}={each}" for each in (value if isinstance(value, list) else [value])]
 
 
 def as_toml(tables: Tables) -> str:
-    """Return tables of texts, numbers, flags and lists as TOML, of which JSON's way to write those is a part."""
-    return "\n".join(
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        for name, table in tables.items()
-    )
+    """Return tables of texts, numbers, flags, lists and tables as TOML; values are written as in JSON."""
+    return "\n".join(line for name, table in tables.items() for line in _lines(name, table))
+
+
+def _lines(name: str, table: Mapping[str, Any]) -> list[str]:
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    lines = [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items() if key not in inner), ""]
+    for key, value in inner.items():
+        lines += _lines(f"{name}.{json.dumps(key)}", value)
+    return lines
 
 
 def _environment() -> dict[str, str]:

@@ -13,10 +13,12 @@ import orjson
 
 from worker.demo import verdict
 from worker.demo.children import WorkerProcess
-from worker.demo.traffic import Listener, Producer, Wish
+from worker.demo.payer import Payer
+from worker.demo.traffic import Listener, Producer
 from worker.demo.verdict import Charge, Verdict
 from worker.demo.view import Picture, View, account, differences
-from worker.demo.watch import Watch
+from worker.demo.wares import Wish
+from worker.demo.watch import Sight, Watch
 from worker.embedded import ServiceError
 from worker.embedded.service import temporary_directory
 
@@ -27,10 +29,13 @@ _DEAD_SECONDS = 1.0  # that the killed worker stays away
 
 
 @dataclass(frozen=True, slots=True)
-class _Cast:
+class Cast:
+    """Who plays."""
+
     worker: WorkerProcess
     producer: Producer
     listener: Listener
+    payer: Payer
     watch: Watch
     own_log: Path
 
@@ -41,7 +46,9 @@ class _Account:
 
     verdict: Verdict
     charges: list[Charge]
-    at_rest: bool  # nothing is under way at the gateway, in a queue or in the outbox
+    sight: Sight
+    moved_on: int  # orders that are not at the first gateway of their route any more
+    at_rest: bool  # nothing is under way at a gateway, in a queue or in the outbox
 
 
 class Performance:
@@ -52,18 +59,15 @@ class Performance:
         self._view = view
         self._say = view.console.print
         self._kill = kill
-        self._picture = Picture(orders=len(orders))
+        self._picture = Picture(orders=Counter(order.product for order in orders))
         self._given_up = ""
 
     def give_up(self, why: str) -> None:
         """End the performance: something that it cannot do without has failed for good."""
         self._given_up = why
 
-    async def run(
-        self, worker: WorkerProcess, producer: Producer, listener: Listener, watch: Watch, own_log: Path
-    ) -> int:
+    async def run(self, cast: Cast) -> int:
         """Play it; return 0 when everything agrees, else 1."""
-        cast = _Cast(worker, producer, listener, watch, own_log)
         try:
             with self._view:
                 showing = asyncio.create_task(self._show(cast))
@@ -77,10 +81,10 @@ class Performance:
             self._keep(cast, [])
             raise
         self._report(cast, account)
-        right = account.verdict.right and len(producer.published) == len(self.orders)
+        right = account.verdict.right and len(cast.producer.published) == len(self.orders)
         if not right:
             concerned = sorted({order for orders in account.verdict.differences.values() for order in orders})
-            self._keep(cast, await watch.journal(concerned))
+            self._keep(cast, await cast.watch.journal(concerned))
         if right:
             self._say("everything agrees, to the fen", style="bold green")
         else:
@@ -89,7 +93,7 @@ class Performance:
 
     # --- the course --------------------------------------------------------------------------------
 
-    async def _work(self, cast: _Cast, showing: "asyncio.Task[None]") -> None:
+    async def _work(self, cast: Cast, showing: "asyncio.Task[None]") -> None:
         await self._start(cast.worker)
         publishing = asyncio.create_task(cast.producer.run())
         try:
@@ -114,7 +118,7 @@ class Performance:
         await asyncio.to_thread(worker.start)
         self._picture.worker = "running"
 
-    async def _wait(self, cast: _Cast, showing: "asyncio.Task[None]") -> None:
+    async def _wait(self, cast: Cast, showing: "asyncio.Task[None]") -> None:
         """Return when everything agrees, or when nothing more can come of it."""
         loop = asyncio.get_running_loop()
         busy_at = loop.time()
@@ -132,7 +136,7 @@ class Performance:
                 raise ServiceError("the worker has ended by itself; its log says why")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _show(self, cast: _Cast) -> None:
+    async def _show(self, cast: Cast) -> None:
         picture = self._picture
         while True:
             picture.sight = await cast.watch.look()
@@ -143,31 +147,37 @@ class Performance:
 
     # --- the end -----------------------------------------------------------------------------------
 
-    async def _account(self, cast: _Cast) -> _Account:
+    async def _account(self, cast: Cast) -> _Account:
         sight = await cast.watch.look()
         charges, rows = await cast.watch.charges(), await cast.watch.rows()
         compared = verdict.compare(cast.producer.published, rows, charges, cast.listener.latest, cast.listener.accepted)
         compared.differences[verdict.DEAD] = ["see the worker's log"] * sight.depths["dead"]
         waiting = sum(depth for name, depth in sight.depths.items() if name != "dead")
         ended = sight.ended == len(self.orders) and all(charge.settled for charge in charges)
-        return _Account(compared, charges, ended and not sight.outbox and not waiting)
+        moved_on = sum(row.attempt > 1 for row in rows)
+        return _Account(compared, charges, sight, moved_on, ended and not sight.outbox and not waiting)
 
-    def _report(self, cast: _Cast, given: _Account) -> None:
+    def _report(self, cast: Cast, given: _Account) -> None:
         charges, producer, listener, say = given.charges, cast.producer, cast.listener, self._say
         faults = Counter(charge.fault for charge in charges if charge.fault)
         again = sum(charge.pushes > 1 for charge in charges)
-        kinds = ", ".join(f"{count} {kind.removeprefix('order.')}" for kind, count in listener.kinds.most_common())
-        met = ", ".join(f"{count} {name}" for name, count in faults.most_common())
+        told = Counter({kind.removeprefix("order."): count for kind, count in listener.kinds.items()})
+        lines = [
+            f"published: {len(producer.published)} orders, {producer.repeated} of them twice",
+            f"ended: {_counted(given.sight.states)}; {given.moved_on} at the second gateway of their route",
+            f"sent again: {again}, once the gateway had denied to have them for long enough",
+            f"campus charges that a payer was told of: {_counted(cast.payer.courses)}",
+            f"events: {_counted(told)}; {listener.repeats} came again, with the same id",
+            f"the gateways misbehaved {faults.total()} times: {_counted(faults)}",
+        ]
         say()
         say(account(given.verdict))
         say(differences(given.verdict))
         say()
-        say(f"published: {len(producer.published)} orders, {producer.repeated} of them twice")
-        say(f"sent again: {again}, once the gateway had denied to have them for long enough")
-        say(f"events: {kinds}; {listener.repeats} came again, with the same id")
-        say(f"the gateway misbehaved {faults.total()} times: {met}" if met else "the gateway behaved well")
+        for line in lines:
+            say(line)
 
-    def _keep(self, cast: _Cast, journal: list[dict[str, Any]]) -> None:
+    def _keep(self, cast: Cast, journal: list[dict[str, Any]]) -> None:
         """Put what explains a failure where it stays."""
         kept = temporary_directory()
         for path, name in (
@@ -181,3 +191,7 @@ class Performance:
         self._say(
             f"the worker's log, and the journal of the orders in question: {kept}", style="yellow", soft_wrap=True
         )
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "none"

@@ -1,10 +1,9 @@
 """The demo's producer: it publishes orders at a steady rate, and hears what the worker tells of them."""
 
 import asyncio
-import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import orjson
 import structlog
@@ -15,42 +14,14 @@ from worker.broker.message import Delivery, Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.settlement import COMMITTED, Settled
 from worker.broker.topology import Topology
+from worker.demo.wares import SOURCE, Wish
 
-SOURCE = "demo"
-PRODUCT = "mobile"
 EVENTS_QUEUE = "demo.events"
 TWICE = 50  # one order in so many is published twice, as a producer does that lost a confirm
-_AMOUNTS_FEN = (5_000, 10_000, 20_000)
 _TICK_SECONDS = 0.1
 _TRIES = 5
 
 log = structlog.get_logger("worker.demo")
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """An order that is going to be published."""
-
-    order_no: str
-    amount_fen: int
-    body: bytes
-
-
-def wishes(count: int, seed: int) -> list[Wish]:
-    """Return the demo's orders, the same for the same seed."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable by design, nothing secret
-    made = []
-    for number in range(1, count + 1):
-        order_no, amount_fen = f"D{number:07d}", chance.choice(_AMOUNTS_FEN)
-        order = {
-            "order_no": order_no,
-            "source": SOURCE,
-            "product": PRODUCT,
-            "amount_fen": amount_fen,
-            "target": {"mobile": f"138{chance.randrange(10**8):08d}", "speed": chance.choice(("fast", "slow"))},
-        }
-        made.append(Wish(order_no, amount_fen, orjson.dumps(order)))
-    return made
 
 
 class Producer:
@@ -61,7 +32,7 @@ class Producer:
         self._exchange = exchange
         self._orders = orders
         self._rate = rate
-        self.published: dict[str, int] = {}  # amounts in fen, by order number
+        self.published: dict[str, Wish] = {}  # by order number
         self.repeated = 0
         self.halfway = asyncio.Event()
 
@@ -96,23 +67,25 @@ class Producer:
         for _ in range(_TRIES):
             results = await self._publisher.publish_many([self._message(order) for order in left])
             taken = [order for order, result in zip(left, results, strict=True) if result is True]
-            self.published.update((order.order_no, order.amount_fen) for order in taken)
+            self.published.update((order.order_no, order) for order in taken)
             left = [order for order, result in zip(left, results, strict=True) if result is not True]
             if not left:
                 return
         raise BrokerLostError(f"publish: {len(left)} orders are not confirmed")
 
     def _message(self, order: Wish) -> Outgoing:
-        return Outgoing(
-            self._exchange, f"submit.{PRODUCT}", order.body, message_id=f"demo-{order.order_no}", type="order.submit"
-        )
+        key, identity = f"submit.{order.product}", f"demo-{order.order_no}"
+        return Outgoing(self._exchange, key, order.body, message_id=identity, type="order.submit")
 
 
 class Listener:
-    """Hears the events of the demo's orders through a queue of the demo's own."""
+    """Hears the events of the demo's orders through a queue of the demo's own; `tell` gets each once."""
 
-    def __init__(self, url: str, topology: Topology, publisher: Publisher) -> None:
+    def __init__(
+        self, url: str, topology: Topology, publisher: Publisher, tell: Callable[[Mapping[str, Any]], None]
+    ) -> None:
         self._url = url
+        self._tell = tell
         self._exchange = topology.events
         self._consumer = Consumer(
             url,
@@ -157,4 +130,5 @@ class Listener:
             self.accepted.add(order_no)
         if version >= self.latest.get(order_no, (0, ""))[0]:
             self.latest[order_no] = (version, event["state"])
+        self._tell(event)
         return COMMITTED

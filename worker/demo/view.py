@@ -1,7 +1,7 @@
 """What the demo shows: a live picture on a terminal, a line now and then elsewhere, and the account at the end."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -37,7 +37,7 @@ class Picture:
 
     phase: str = "starting"
     worker: str = ""
-    orders: int = 0
+    orders: Counter[str] = field(default_factory=Counter)  # by product
     published: int = 0
     heard: int = 0
     repeats: int = 0
@@ -88,7 +88,7 @@ class View:
         depths = " ".join(f"{name}={depth}" for name, depth in sight.depths.items() if depth)
         parts = [
             f"{time.monotonic() - self._began:5.1f}s {picture.phase}",
-            f"published {picture.published}/{picture.orders}",
+            f"published {picture.published}/{picture.orders.total()}",
             f"ended {sight.ended} ({self._rate():.0f}/s)",
             states,
             f"queues: {depths}" if depths else "",
@@ -98,8 +98,12 @@ class View:
     def _draw(self, picture: Picture) -> Group:
         sight = picture.sight
         table = Table.grid(padding=(0, 2))
-        table.add_row("published", _bar(picture.published, picture.orders), f"{picture.published}/{picture.orders}")
-        table.add_row("ended", _bar(sight.ended, picture.orders), f"{sight.ended}/{picture.orders}")
+        total = picture.orders.total()
+        table.add_row("published", _bar(picture.published, total), f"{picture.published}/{total}")
+        table.add_row("ended", _bar(sight.ended, total), f"{sight.ended}/{total}")
+        for product, count in picture.orders.items():
+            ended = sight.ended_of[product]
+            table.add_row(f"  {product}", _bar(ended, count), f"{ended}/{count}")
         states = Table.grid(padding=(0, 2))
         for name in State:
             if name in sight.states:
@@ -110,7 +114,8 @@ class View:
         facts.add_row("events heard", f"{picture.heard}, and {picture.repeats} repeats")
         for queue, depth in sight.depths.items():
             facts.add_row(f"queue of {queue}", str(depth))
-        facts.add_row("charged, net", yuan(int(sight.totals.get("net_fen", 0))))
+        for gateway, kept_fen in sight.kept_fen.items():
+            facts.add_row(f"charged by {gateway}", yuan(kept_fen))
         both = Table.grid(padding=(0, 6))
         both.add_row(states, facts)
         title = Text(f"{time.monotonic() - self._began:5.1f} s  {picture.phase}", style="bold")
@@ -128,14 +133,18 @@ def yuan(fen: int) -> str:
 
 
 def account(verdict: Verdict) -> Table:
-    """Return the comparison of both ledgers."""
-    table = Table(title="what the gateway charged against what the ledger says", title_justify="left")
-    for name in ("state", "orders", "gateway kept, yuan", "ledger says, yuan", "difference"):
-        table.add_column(name, justify="left" if name == "state" else "right")
-    for state in (each.value for each in State if each in verdict.classes):
-        _add(table, state, verdict.classes[state])
-    table.add_section()
-    _add(table, "total", verdict.total)
+    """Return the comparison of the gateways' ledgers with ours."""
+    table = Table(title="what each gateway charged against what the ledger says", title_justify="left")
+    for name in ("gateway", "product", "orders", "gateway kept, yuan", "ledger says, yuan", "difference"):
+        table.add_column(name, justify="left" if name in ("gateway", "product") else "right")
+    for gateway in dict.fromkeys(name for name, _product in sorted(verdict.classes)):
+        products = sorted(product for name, product in verdict.classes if name == gateway)
+        for product in products:
+            _add(table, gateway, product, verdict.classes[gateway, product])
+        if len(products) > 1:
+            _add(table, gateway, "all", verdict.total(gateway), style="bold")
+        table.add_section()
+    _add(table, "total", "", verdict.total(), style="bold")
     return table
 
 
@@ -148,7 +157,7 @@ def differences(verdict: Verdict) -> Table:
     return table
 
 
-def _add(table: Table, name: str, each: Class) -> None:
+def _add(table: Table, gateway: str, product: str, each: Class, style: str = "") -> None:
     difference = each.gateway_fen - each.ledger_fen
-    style = "bold red" if difference else _COLOURS.get(name, "")
-    table.add_row(name, str(each.orders), yuan(each.gateway_fen), yuan(each.ledger_fen), yuan(difference), style=style)
+    sums = (yuan(each.gateway_fen), yuan(each.ledger_fen), yuan(difference))
+    table.add_row(gateway, product, str(each.orders), *sums, style="bold red" if difference else style)

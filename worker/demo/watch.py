@@ -1,5 +1,7 @@
-"""Looks at the running system from outside: the ledger's states, the queues' depths, what the gateway has charged."""
+"""Looks at the running system from outside: the ledger's states, the queues' depths, what the gateways have charged."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +11,7 @@ import aiohttp
 from worker.broker.connection import Link, ask
 from worker.broker.topology import Topology
 from worker.core.order import FINAL, State
-from worker.demo.traffic import EVENTS_QUEUE, PRODUCT
+from worker.demo.traffic import EVENTS_QUEUE
 from worker.demo.verdict import Charge, Row
 from worker.ledger.connection import create_pool
 
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     import asyncpg
     from aiormq import Channel
 
-_STATES = "SELECT state, count(*) AS orders FROM orders GROUP BY state"
-_ROWS = "SELECT order_no, state, version, amount_fen FROM orders"
+_STATES = "SELECT product, state, count(*) AS orders FROM orders GROUP BY product, state"
+_ROWS = "SELECT order_no, product, gateway, attempt, state, version, amount_fen, cost_fen FROM orders"
 _OUTBOX = "SELECT count(*) FROM outbox"
 _JOURNAL = """
     SELECT o.order_no, j.version, j.at, j.from_state, j.to_state, j.cause, j.attempt, j.code, j.message, j.evidence
@@ -34,29 +36,31 @@ _ENDED = frozenset(state.value for state in FINAL) | {State.REVIEW.value}
 class Sight:
     """How everything stood at one moment."""
 
-    states: dict[str, int] = field(default_factory=dict)
+    states: Counter[str] = field(default_factory=Counter)
+    ended_of: Counter[str] = field(default_factory=Counter)  # by product: nothing more happens to them by itself
     depths: dict[str, int] = field(default_factory=dict)
     outbox: int = 0
-    totals: dict[str, Any] = field(default_factory=dict)  # the gateway's
+    kept_fen: dict[str, int] = field(default_factory=dict)  # what each gateway has of our money
 
     @property
     def ended(self) -> int:
         """How many orders nothing more happens to by itself."""
-        return sum(count for state, count in self.states.items() if state in _ENDED)
+        return self.ended_of.total()
 
 
 class Watch:
     """Three connections that only look: `async with Watch(…) as watch: … await watch.look()`."""
 
-    def __init__(self, amqp_url: str, dsn: str, gateway_url: str, topology: Topology) -> None:
+    def __init__(self, amqp_url: str, dsn: str, sandbox_url: str, gateways: Iterable[str], topology: Topology) -> None:
         self._amqp_url = amqp_url
         self._dsn = dsn
-        self._gateway_url = gateway_url
+        self._sandbox_url = sandbox_url
+        self._gateways = tuple(gateways)
         self._queues = {
-            "orders": topology.submit(PRODUCT),
-            "callbacks": topology.callbacks,
-            "events": EVENTS_QUEUE,
-            "dead": topology.dead,
+            "orders": [topology.submit(product) for product in topology.products],
+            "callbacks": [topology.callbacks],
+            "events": [EVENTS_QUEUE],
+            "dead": [topology.dead],
         }
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._link: Link | None = None
@@ -82,19 +86,23 @@ class Watch:
 
     async def look(self) -> Sight:
         """Return how everything stands."""
-        states, outbox = await self._fetch(_STATES), await self._fetch(_OUTBOX)
-        depths = {name: await self._depth(queue) for name, queue in self._queues.items()}
-        totals = await self._get("/ledger/totals")
-        return Sight({row["state"]: row["orders"] for row in states}, depths, outbox[0][0], totals)
+        sight = Sight(outbox=(await self._fetch(_OUTBOX))[0][0])
+        for row in await self._fetch(_STATES):
+            sight.states[row["state"]] += row["orders"]
+            if row["state"] in _ENDED:
+                sight.ended_of[row["product"]] += row["orders"]
+        for name, queues in self._queues.items():
+            sight.depths[name] = sum([await self._depth(queue) for queue in queues])
+        for gateway in self._gateways:
+            sight.kept_fen[gateway] = (await self._get(f"/ledger/totals?gateway={gateway}"))["net_fen"]
+        return sight
 
     async def rows(self) -> list[Row]:
         """Return every order of the ledger."""
-        return [
-            Row(row["order_no"], row["state"], row["version"], row["amount_fen"]) for row in await self._fetch(_ROWS)
-        ]
+        return [Row(**row) for row in await self._fetch(_ROWS)]
 
     async def charges(self) -> list[Charge]:
-        """Return every order of the gateway."""
+        """Return every order number of every gateway, the oldest first."""
         return [Charge.read(row) for row in (await self._get("/ledger"))["orders"]]
 
     async def journal(self, order_nos: list[str]) -> list[dict[str, Any]]:
@@ -114,5 +122,5 @@ class Watch:
     async def _get(self, path: str) -> Any:
         if self._http is None:
             raise RuntimeError("enter the watch first")
-        async with self._http.get(self._gateway_url + path) as answer:
+        async with self._http.get(self._sandbox_url + path) as answer:
             return await answer.json()

@@ -12,11 +12,14 @@ from worker.broker.message import Delivery
 from worker.broker.settlement import COMMITTED, Settled
 from worker.core.order import TASKS, Order
 from worker.core.outcome import Report
+from worker.core.subject import about
+from worker.core.trace import Kind
 from worker.gateways.base import CallbackRefusal, CallbackReport, RawCallback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.core.trace import Tracing
     from worker.flows.hints import Hints
     from worker.flows.scheduler import Scheduler
     from worker.gateways.gateway import Gateway
@@ -27,12 +30,18 @@ class Callbacks:
     """Handles the deliveries of the callback queue."""
 
     def __init__(
-        self, ledger: "Ledger", gateways: "Mapping[str, Gateway]", scheduler: "Scheduler", hints: "Hints"
+        self,
+        ledger: "Ledger",
+        gateways: "Mapping[str, Gateway]",
+        scheduler: "Scheduler",
+        hints: "Hints",
+        tracing: "Tracing",
     ) -> None:
         self._ledger = ledger
         self._gateways = gateways
         self._scheduler = scheduler
         self._hints = hints
+        self._tracing = tracing
 
     async def handle(self, delivery: Delivery) -> Settled:
         """Apply one relayed callback."""
@@ -62,7 +71,16 @@ class Callbacks:
         if isinstance(parsed, CallbackRefusal):
             raise InvalidMessageError("body", parsed.detail, DeadReason(parsed.reason))
         order, attempt = await self._locate(gateway.name, parsed)
-        report = parsed.report
+        about(order)
+        span = self._tracing.span("callback", Kind.INTERNAL, order.trace)
+        outcome = "error"
+        try:
+            await self._apply_report(order, attempt, gateway, parsed.report)
+            outcome = parsed.report.status.value
+        finally:
+            span.end(outcome, failed=outcome == "error", order_no=order.order_no, gateway=gateway.name, attempt=attempt)
+
+    async def _apply_report(self, order: Order, attempt: int, gateway: "Gateway", report: Report) -> None:
         decision = await self._ledger.apply(order, lambda current: report.fact(current, attempt))
         order = decision.order
         if report.proven and not report.outdated(order, attempt):

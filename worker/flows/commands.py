@@ -17,11 +17,14 @@ from schemas.decode import check_properties, decode_command
 from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery, Outgoing
 from worker.broker.settlement import AWAY, COMMITTED, Publish, Settled
+from worker.core.subject import about, about_person
+from worker.core.trace import COMMAND, Kind, headers, read
 from worker.flows.command_trouble import RefusedCommandError
 from worker.ledger.connection import is_away
 
 if TYPE_CHECKING:
     from worker.core.order import Order
+    from worker.core.trace import Tracing
     from worker.flows.gateway_commands import GatewayCommands
     from worker.flows.order_commands import OrderCommands
     from worker.gateways.gateway import Gateway
@@ -34,6 +37,7 @@ GRACE_SECONDS = 4.0
 """Beyond the gateway's time-out; the fifth second is for the answer's own way."""
 _CODES: Mapping[str, str] = {"invalid_message": "invalid_command"}
 """The code of a dead letter's answer; any other reason is a failure of ours."""
+_DONE = "ok"
 
 Answer = dict[str, Any]
 
@@ -55,12 +59,14 @@ class Commands:
         *,
         publish: Publish,
         prefetch: int,
+        tracing: "Tracing",
     ) -> None:
         self._ledger = ledger
         self._gateways = gateways
         self._orders = orders
         self._at_gateways = at_gateways
         self._publish = publish
+        self._tracing = tracing
         self._room = max(1, prefetch // (len(gateways) + 1))
         self._in_hand: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[Answer]] = set()
@@ -76,6 +82,19 @@ class Commands:
             return Settled.impossible(error.reason, str(error))
         if not given.reply_to and not _changes(name, command):
             return COMMITTED  # nobody would hear what it found
+        about_person(command.model_dump())
+        span = self._tracing.span("command", Kind.CONSUMER, read(given.headers))
+        COMMAND.set(span.context)
+        outcome = "error"
+        try:
+            settled, outcome = await self._answer(name, command, delivery)
+        finally:
+            span.end(outcome, failed=outcome != _DONE, command=name)
+        return settled
+
+    async def _answer(self, name: str, command: Command, delivery: Delivery) -> tuple[Settled, str]:
+        """Carry a command out, and tell what came of it; return that in a word too."""
+        given = delivery.properties
         try:
             answer: Answer = {"ok": True, "data": await self._carry_out(name, command, asked=bool(given.reply_to))}
         except RefusedCommandError as error:
@@ -83,14 +102,14 @@ class Commands:
         except Exception as error:
             if not given.reply_to:
                 if is_away(error):
-                    return AWAY  # what it changes is still to be done
+                    return AWAY, "away"  # what it changes is still to be done
                 raise
             answer = refused("unavailable", _trouble(error, name))
-        failure = answer.get("error", {})
-        log.info("command", command=name, message_id=given.message_id, code=failure.get("code", "ok"))
-        if given.reply_to and not await self._publish(_reply(delivery, answer)):
-            log.warning("answer_unheard", command=name, message_id=given.message_id)
-        return COMMITTED
+        code: str = answer.get("error", {}).get("code", _DONE)
+        log.info("command", command=name, code=code)
+        if given.reply_to and not await self._publish(_reply(delivery, answer, COMMAND.get())):
+            log.warning("answer_unheard", command=name)
+        return COMMITTED, code
 
     def stop(self) -> None:
         """Give up what goes on after its answer was due."""
@@ -101,6 +120,8 @@ class Commands:
         """Return the answer's data, in time where somebody waits for it."""
         began = asyncio.get_running_loop().time()
         order, gateway = await self._subject(command)
+        if order is not None:
+            about(order)
         where = gateway.name if gateway is not None else ""
         if self._in_hand[where] >= self._room:
             raise RefusedCommandError("unavailable", f"too many commands wait for {where}: try again later")
@@ -161,13 +182,19 @@ def invalid(delivery: Delivery, settled: Settled) -> Outgoing | None:
     """Return what whoever sent a command hears when it became a dead letter; None: nobody asked."""
     if not delivery.properties.reply_to:
         return None
-    return _reply(delivery, refused(_CODES.get(settled.reason, "unavailable"), settled.detail))
+    answer = refused(_CODES.get(settled.reason, "unavailable"), settled.detail)
+    return _reply(delivery, answer, read(delivery.properties.headers))
 
 
-def _reply(delivery: Delivery, answer: Answer) -> Outgoing:
+def _reply(delivery: Delivery, answer: Answer, trace: str | None) -> Outgoing:
     given = delivery.properties
-    body = orjson.dumps(answer)
-    return Outgoing("", given.reply_to or "", body, correlation_id=given.correlation_id or given.message_id)
+    return Outgoing(
+        "",
+        given.reply_to or "",
+        orjson.dumps(answer),
+        correlation_id=given.correlation_id or given.message_id,
+        headers=headers(trace),
+    )
 
 
 def _changes(name: str, command: Command) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,11 +12,13 @@ import structlog
 
 from worker.broker.message import Outgoing
 from worker.core.order import Order
+from worker.core.trace import Kind, headers
 from worker.ledger.connection import is_away
 from worker.ledger.rows import OutboxEvent
 
 if TYPE_CHECKING:
     from worker.broker.publisher import Publisher
+    from worker.core.trace import Tracing
     from worker.ledger.ledger import Ledger
 
 log = structlog.get_logger("worker.events")
@@ -61,6 +63,7 @@ class Renderer:
             key=f"order.{what}.{order.source}",
             body=orjson.dumps(body, default=dict, option=orjson.OPT_UTC_Z),
             correlation_id=order.correlation_id,
+            trace=order.trace,
         )
 
 
@@ -71,12 +74,15 @@ class EventPublisher:
     worker takes it up again: an event may come twice, with the same `message_id`, never not at all.
     """
 
-    def __init__(self, publisher: "Publisher", exchange: str) -> None:
+    def __init__(self, publisher: "Publisher", exchange: str, tracing: "Tracing") -> None:
         self._publisher = publisher
         self._exchange = exchange
+        self._tracing = tracing
         self._waiting: deque[OutboxEvent] = deque()
         self._some = asyncio.Event()
         self._confirmed: list[int] = []
+        self.counts: Counter[str] = Counter()
+        """Events by what became of their publishing: `confirmed`, `unheard` (confirmed too) or `failed`."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -125,15 +131,20 @@ class EventPublisher:
                 raise
 
     async def _publish(self, events: list[OutboxEvent]) -> None:
-        results = await self._publisher.publish_many([self._outgoing(event) for event in events])
+        spans = [self._tracing.span("publish", Kind.PRODUCER, event.trace) for event in events]
+        outgoing = [self._outgoing(event, span.context) for event, span in zip(events, spans, strict=True)]
+        results = await self._publisher.publish_many(outgoing)
         failed = unheard = 0
-        for event, result in zip(events, results, strict=True):
+        for event, span, result in zip(events, spans, results, strict=True):
+            lost = not isinstance(result, bool)
+            span.end("not_confirmed" if lost else "confirmed", failed=lost, message_id=event.message_id)
             if isinstance(result, bool):
                 unheard += not result
                 if event.id:
                     self._confirmed.append(event.id)
             else:
                 failed += 1
+        self.counts.update(confirmed=len(events) - unheard - failed, unheard=unheard, failed=failed)
         if unheard:
             # nobody has bound a queue for them: confirmed, and heard by nobody, as with any topic exchange
             log.warning("events_unheard", count=unheard, exchange=self._exchange)
@@ -146,7 +157,7 @@ class EventPublisher:
             await ledger.forget_events(some)  # fails: they are forgotten later, or told again by whoever takes them
             del self._confirmed[: len(some)]
 
-    def _outgoing(self, event: OutboxEvent) -> Outgoing:
+    def _outgoing(self, event: OutboxEvent, trace: str | None) -> Outgoing:
         return Outgoing(
             exchange=self._exchange,
             routing_key=event.key,
@@ -154,4 +165,5 @@ class EventPublisher:
             message_id=event.message_id,
             type=event.key.rpartition(".")[0],
             correlation_id=event.correlation_id,
+            headers=headers(trace),
         )

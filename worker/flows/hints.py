@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from worker.core.outcome import Status
+from worker.core.subject import about
 from worker.flows.scheduler import HOLD_SECONDS, PACE_SECONDS
 from worker.ledger.connection import is_away
 
@@ -95,6 +96,7 @@ class Hints:
         order = await self._ledger.find(hint.order_no)
         if order is None:
             raise LookupError(f"order {hint.order_no} is not in the ledger")
+        about(order)
         asked = order
         if hint.attempt != order.attempt:
             asked = order.changed({"attempt": hint.attempt, "gateway": gateway.name, "upstream_no": None})

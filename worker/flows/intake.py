@@ -12,11 +12,14 @@ from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery, Outgoing
 from worker.broker.settlement import COMMITTED, Settled
 from worker.core.order import Order
+from worker.core.subject import about
+from worker.core.trace import Kind, headers, read
 from worker.gateways.lease import Lease
 from worker.ledger.admission import Admission
 
 if TYPE_CHECKING:
     from schemas.orders import SubmitOrder
+    from worker.core.trace import Tracing
     from worker.flows.scheduler import Scheduler
     from worker.flows.sending import Sending
     from worker.gateways.gateway import Gateway
@@ -39,29 +42,41 @@ class Intake:
         routes: Mapping[str, tuple[str, ...]],
         sending: "Sending",
         scheduler: "Scheduler",
+        tracing: "Tracing",
     ) -> None:
         self._ledger = ledger
         self._gateways = gateways
         self._routes = routes
         self._sending = sending
         self._scheduler = scheduler
+        self._tracing = tracing
 
     async def handle(self, delivery: Delivery) -> Settled:
         """Admit the order of one submit message, and send it at once where its gateway has a slot."""
+        span = self._tracing.span("intake", Kind.CONSUMER, read(delivery.properties.headers))
+        outcome = "error"
+        try:
+            settled = await self._take_in(delivery, span.context)
+            outcome = settled.reason or "committed"
+        finally:
+            span.end(outcome, failed=outcome != "committed", queue=delivery.queue)
+        if settled is not COMMITTED:
+            log.warning("order_refused", queue=delivery.queue, reason=settled.reason)
+        return settled
+
+    async def _take_in(self, delivery: Delivery, trace: str | None) -> Settled:
         product = delivery.queue.rpartition(".")[2]
         given = delivery.properties
         try:
             check_properties(given.content_type, given.content_encoding, given.type, "order.submit")
             message = decode_submit(delivery.body, product)
-            order, digest = self._order(message, given.correlation_id or given.message_id), message.content_digest()
-            settled = await self._admit(order, digest)
+            order = self._order(message, given.correlation_id or given.message_id, trace)
+            about(order)
+            return await self._admit(order, message.content_digest())
         except InvalidMessageError as error:
-            settled = Settled.impossible(error.reason, str(error))
-        if settled is not COMMITTED:
-            log.warning("order_refused", queue=delivery.queue, message_id=given.message_id, reason=settled.reason)
-        return settled
+            return Settled.impossible(error.reason, str(error))
 
-    def _order(self, message: "SubmitOrder", correlation_id: str | None) -> Order:
+    def _order(self, message: "SubmitOrder", correlation_id: str | None, trace: str | None) -> Order:
         route: tuple[str, ...] = self._routes.get(message.product, ())
         if message.gateway is not None:
             gateway = self._gateways.get(message.gateway)
@@ -84,6 +99,7 @@ class Intake:
             gateway=route[0],
             expires_at=message.expires_at,
             correlation_id=correlation_id,
+            trace=trace,
         )
 
     async def _admit(self, order: Order, digest: bytes) -> Settled:
@@ -119,4 +135,10 @@ def refusal(delivery: Delivery, settled: Settled) -> Outgoing | None:
     if not given.reply_to:
         return None
     body = {"ok": False, "error": {"code": settled.reason, "message": settled.detail}}
-    return Outgoing("", given.reply_to, orjson.dumps(body), correlation_id=given.correlation_id or given.message_id)
+    return Outgoing(
+        "",
+        given.reply_to,
+        orjson.dumps(body),
+        correlation_id=given.correlation_id or given.message_id,
+        headers=headers(read(given.headers)),
+    )

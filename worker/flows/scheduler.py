@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from worker.core.order import TASKS, Event, Fact, Order, State, Task
+from worker.core.subject import about
 from worker.flows.sending import take
 from worker.gateways.lease import Lease
 from worker.ledger.connection import is_away
@@ -125,12 +126,12 @@ class Scheduler:
         """Claim once of each kind; return whether there may be more."""
         more = False
         for order in (expired := await self._ledger.claim_expired(MOST, self._products)):
-            self._spawn(self._expire(order))
+            self._spawn(order, self._expire(order))
         more |= len(expired) == MOST
         for name, gateway in self._gateways.items():
             ended = await self._ledger.claim(name, Task.LEASE, MOST, HOLD_SECONDS, self._products)
             for order in ended:
-                self._spawn(self._end_lease(order))
+                self._spawn(order, self._end_lease(order))
             more |= len(ended) == MOST
             await self._claim_queries(name, gateway)
             await self._claim_submits(name, gateway)
@@ -149,7 +150,7 @@ class Scheduler:
             self._crowded.add(name)
         for order in orders:
             self._asking[name] += 1
-            self._spawn(self._ask(order, gateway))
+            self._spawn(order, self._ask(order, gateway))
 
     async def _claim_submits(self, name: str, gateway: "Gateway") -> None:
         free = gateway.gate.free_submits()
@@ -161,7 +162,7 @@ class Scheduler:
         else:
             self._backlog.add(name)
         for order in orders:
-            self._spawn(self._submit(order, gateway))
+            self._spawn(order, self._submit(order, gateway))
 
     # --- the work on one order ---------------------------------------------------------------------
 
@@ -220,14 +221,15 @@ class Scheduler:
             evidence = {"expires_at": order.expires_at.isoformat()}
             await self._ledger.apply(order, Fact(Event.EXPIRED, evidence=evidence))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(_guarded(work))
+    def _spawn(self, order: Order, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(_guarded(order, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+async def _guarded(order: Order, work: Coroutine[Any, Any, None]) -> None:
     """Run the work on one order; whatever goes wrong, its alarm rings again."""
+    about(order)
     try:
         await work
     except Exception as error:

@@ -9,6 +9,7 @@ import structlog
 from worker.core.machine import Decision, Ignored
 from worker.core.order import Event, Fact, Order, State
 from worker.core.outcome import Outcome, Submitted
+from worker.core.subject import about
 
 if TYPE_CHECKING:
     from worker.gateways.gateway import Gateway
@@ -21,10 +22,17 @@ log = structlog.get_logger("worker.sending")
 class Sending:
     """Makes calls in tasks of their own, which neither a lost broker nor a failing sibling can cancel."""
 
-    def __init__(self, ledger: "Ledger", gateways: "Mapping[str, Gateway]", freed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        ledger: "Ledger",
+        gateways: "Mapping[str, Gateway]",
+        freed: Callable[[str], None],
+        heard: Callable[[str, Submitted], None],
+    ) -> None:
         self._ledger = ledger
         self._gateways = gateways
         self._freed = freed
+        self._heard = heard
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, order: Order, lease: "Lease") -> None:
@@ -41,6 +49,7 @@ class Sending:
         return len(self._tasks)
 
     async def _send(self, order: Order, lease: "Lease") -> None:
+        about(order)
         gateway = self._gateways[order.gateway]
         now = self._ledger.now()
         try:
@@ -51,6 +60,7 @@ class Sending:
         finally:
             gateway.gate.leave()
             self._freed(order.gateway)
+        self._heard(order.gateway, submitted)
         if submitted.outcome is Outcome.REJECTED and not submitted.evidence:
             # refused before any call: the refusal itself is what proves it
             submitted = submitted._replace(evidence={"refused_by": "worker", "code": submitted.code})

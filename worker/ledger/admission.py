@@ -41,6 +41,7 @@ class Entry(NamedTuple):
     token: int
     event: OutboxEvent | None
     correlation_id: str | None
+    trace: str | None
 
 
 class Admissions:
@@ -85,7 +86,9 @@ class Admissions:
             else:
                 admissions.append(_judge_twin(entry, firsts[order_no], key, repeats))
         if repeats:
-            columns = zip(*((e.message_id, e.key, e.body, clean(e.correlation_id)) for e in repeats), strict=True)
+            columns = zip(
+                *((e.message_id, e.key, e.body, clean(e.correlation_id), e.trace) for e in repeats), strict=True
+            )
             told += [to_event(row) for row in await self._fetch("republish", *columns)]
         if told:
             self._tell(told)
@@ -103,7 +106,7 @@ class Admissions:
         what = _OWN_EVENT.get(stored.order.state, "accepted")
         event = self._render(stored.order, what, stored.updated_at)
         if event is not None:
-            repeats.append(event._replace(correlation_id=entry.correlation_id))
+            repeats.append(event._replace(correlation_id=entry.correlation_id, trace=entry.trace or event.trace))
         return Admitted(Admission.DUPLICATE, stored.order)
 
 
@@ -113,5 +116,7 @@ def _judge_twin(entry: Entry, first: Entry, key: int, repeats: list[OutboxEvent]
     if entry.digest != first.digest:
         return Admitted(Admission.CONFLICT, order)
     if first.event is not None:
-        repeats.append(first.event._replace(correlation_id=entry.correlation_id))
+        repeats.append(
+            first.event._replace(correlation_id=entry.correlation_id, trace=entry.trace or first.event.trace)
+        )
     return Admitted(Admission.DUPLICATE, order)

@@ -5,6 +5,7 @@ may gather, up to `pace` seconds: an idle worker adds no delay, a busy one commi
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -16,6 +17,9 @@ log = structlog.get_logger("worker.ledger")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Observer = Callable[[str, int, float, str | None], None]
+"""Told of each try of a batch: its kind, its size, its seconds, and None or `away`, `held`, `refused`."""
 
 LONGEST_BACKOFF = 2.0
 BUSY = 8
@@ -39,11 +43,13 @@ class Batcher(Generic[Item, Result]):
         name: str,
         limit: int = 500,
         pace: float = 0.03,
+        observe: Observer | None = None,
     ) -> None:
         self._flush = flush
         self._name = name
         self._limit = limit
         self._pace = pace
+        self._observe = observe
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._some = asyncio.Event()
         self._aside: asyncio.Queue[tuple[Item, asyncio.Future[Result]]] = asyncio.Queue()
@@ -114,16 +120,19 @@ class Batcher(Generic[Item, Result]):
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         backoff = 0.05
         while True:
+            began = time.perf_counter()
             try:
                 results = await self._flush([item for item, _ in batch])
                 settled = list(zip(batch, results, strict=True))
             except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
-                if is_held(error):
+                failure = "held" if is_held(error) else "away" if is_away(error) else "refused"
+                self._tell(batch, began, failure)
+                if failure == "held":
                     log.warning("rows_locked", batch=self._name, orders=len(batch), error=type(error).__name__)
                     for each in batch:
                         self._aside.put_nowait(each)
                     return
-                if is_away(error):
+                if failure == "away":
                     log.warning("database_away", batch=self._name, orders=len(batch), error=type(error).__name__)
                     await asyncio.sleep(backoff)
                     backoff = min(backoff * 2, LONGEST_BACKOFF)
@@ -137,7 +146,12 @@ class Batcher(Generic[Item, Result]):
                 if not future.done():
                     future.set_exception(error)
                 return
+            self._tell(batch, began, None)
             for (_, future), result in settled:
                 if not future.done():
                     future.set_result(result)
             return
+
+    def _tell(self, batch: list[tuple[Item, asyncio.Future[Result]]], began: float, failure: str | None) -> None:
+        if self._observe is not None:
+            self._observe(self._name, len(batch), time.perf_counter() - began, failure)

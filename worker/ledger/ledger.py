@@ -19,7 +19,7 @@ from worker.core.machine import Decision, Ignored, Moment, admit, decide
 from worker.core.order import Fact, Order, Task, candidates
 from worker.core.policy import Policy
 from worker.ledger.admission import Admission, Admissions, Admitted, Entry, Render
-from worker.ledger.batch import Batcher
+from worker.ledger.batch import Batcher, Observer
 from worker.ledger.clock import SharedClock
 from worker.ledger.connection import Pool, is_away
 from worker.ledger.queries import load
@@ -41,8 +41,16 @@ class _Step(NamedTuple):
     event: OutboxEvent | None
 
 
+def _unwatched(_decision: Decision) -> None:
+    """Nobody counts."""
+
+
 class Ledger:
-    """The one way to orders in PostgreSQL. `tell` is handed the events of each commit, to publish them at once."""
+    """The one way to orders in PostgreSQL.
+
+    `tell` is handed the events of each commit, to publish them at once. `stepped` is told of each order that this
+    ledger has admitted or moved, `flushed` of each try of a batch; neither may fail.
+    """
 
     def __init__(
         self,
@@ -52,8 +60,11 @@ class Ledger:
         render: Render,
         tell: Callable[[Sequence[OutboxEvent]], None],
         chance: Callable[[], float],
+        stepped: Callable[[Decision], None] = _unwatched,
+        flushed: Observer | None = None,
     ) -> None:
         self._pool = pool
+        self._stepped = stepped
         self._policies = policies
         self._render = render
         self._tell = tell
@@ -63,9 +74,9 @@ class Ledger:
         """Returns the database's time."""
         self._written: OrderedDict[str, Order] = OrderedDict()
         self._tokens = random.SystemRandom().getrandbits(62)
-        self._admit = Batcher(Admissions(self._fetch, render, tell).flush, name="admit")
-        self._step = Batcher(self._flush_steps, name="step")
-        self._find = Batcher(self._flush_finds, name="find")
+        self._admit = Batcher(Admissions(self._fetch, render, tell).flush, name="admit", observe=flushed)
+        self._step = Batcher(self._flush_steps, name="step", observe=flushed)
+        self._find = Batcher(self._flush_finds, name="find", observe=flushed)
 
     async def start(self) -> None:
         """Begin to take calls."""
@@ -107,8 +118,10 @@ class Ledger:
         now = self.now()
         decision = admit(order, self._moment(order.gateway, now), sending=sending)
         event = self._render(decision.order, "accepted", now)
-        admitted = await self._admit(Entry(decision, digest, self._token(), event, order.correlation_id))
+        entry = Entry(decision, digest, self._token(), event, order.correlation_id, order.trace)
+        admitted = await self._admit(entry)
         if admitted.admission is Admission.NEW:
+            self._stepped(decision)
             self._remember(admitted.order)
         return admitted
 
@@ -150,6 +163,7 @@ class Ledger:
             else:
                 if not written:
                     return None
+                self._stepped(decision)
                 self._remember(decision.order)
                 return decision
 
@@ -236,7 +250,7 @@ class Ledger:
         ordered = [firsts[key] for key in sorted(firsts)]
         values = [step_values(s.decision, s.token) for s in ordered]
         events = [event_values(s.decision.order.id, s.event) for s in ordered if s.event is not None]
-        rows = await self._fetch("step", *zip(*values, strict=True), *_columns(events, 5))
+        rows = await self._fetch("step", *zip(*values, strict=True), *_columns(events, 6))
         written = {row["id"] for row in rows if row["id"] is not None}
         outbox = {row["message_id"]: row["outbox_id"] for row in rows if row["outbox_id"] is not None}
         told = [

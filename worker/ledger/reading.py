@@ -1,9 +1,9 @@
-"""The reading side: orders and their stories for people and their programs, and what shape the database is in."""
+"""The reading side: orders and their stories for people and their programs."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from worker.core.order import Order
@@ -88,17 +88,6 @@ class Step:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What shape the database is in."""
-
-    version: str
-    schema_problem: str | None
-    synchronous_commit: str
-    fsync: str
-    skew: timedelta  # how far its clock is ahead of ours
-
-
 def instant(moment: datetime) -> str:
     """Return a time as messages tell it: UTC, microseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -128,27 +117,15 @@ class Reader:
         """Return what is wrong with the schema and what to run; None: nothing."""
         return await schema_problem(self._pool)
 
-    async def health(self) -> Health:
-        """Return what shape the database is in."""
-        row = await self._pool.fetchrow(load("durability"))
-        if row is None:
-            raise LookupError("the database does not tell its settings")
-        before = datetime.now(UTC)
-        theirs: datetime = await self._pool.fetchval(load("clock"))
-        after = datetime.now(UTC)
-        return Health(
-            version=row["version"],
-            schema_problem=await self.schema_problem(),
-            synchronous_commit=row["synchronous_commit"],
-            fsync=row["fsync"],
-            skew=theirs - (before + (after - before) / 2),
-        )
-
     async def seen(self, order_no: str) -> Seen | None:
         """Return an order as it is; None: there is no such order."""
         async with self._moment() as connection:
             found = await _seen(connection, await connection.fetch(load("find"), [order_no]))
         return found[0] if found else None
+
+    async def known(self, order_nos: Sequence[str]) -> set[str]:
+        """Return which of these numbers are orders."""
+        return {row["order_no"] for row in await self._pool.fetch(load("known"), order_nos)}
 
     async def story(self, order_no: str) -> tuple[Seen, list[Step]] | None:
         """Return an order and its journal, the oldest line first; None: there is no such order."""

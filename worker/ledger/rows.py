@@ -23,15 +23,16 @@ class OutboxEvent(NamedTuple):
     body: bytes
     correlation_id: str | None
     id: int = 0
+    trace: str | None = None  # of the order that it is about
 
     def stored(self, key: int) -> "OutboxEvent":
         """Return this event as its row has it."""
-        return OutboxEvent(self.message_id, self.key, self.body, self.correlation_id, key)
+        return OutboxEvent(self.message_id, self.key, self.body, self.correlation_id, key, self.trace)
 
 
 def to_event(row: asyncpg.Record) -> OutboxEvent:
     """Return the event that a row of `outbox` is."""
-    return OutboxEvent(row["message_id"], row["key"], row["body"], row["correlation_id"], row["id"])
+    return OutboxEvent(row["message_id"], row["key"], row["body"], row["correlation_id"], row["id"], row["trace"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def from_record(row: asyncpg.Record) -> Stored:
         review_kind=None if row["review_kind"] is None else ReviewKind(row["review_kind"]),
         noted=row["noted"],
         delivered=row["delivered"],
+        trace=row["trace"],
         id=row["id"],
         revision=row["revision"],
     )
@@ -137,6 +139,7 @@ def admit_values(decision: Decision, digest: bytes, token: int, event: OutboxEve
         event.key if event else None,
         event.body if event else None,
         decision.at,
+        order.trace,
     )
 
 
@@ -163,7 +166,7 @@ def step_values(decision: Decision, token: int) -> tuple[Any, ...]:
 
 def event_values(order_id: int, event: OutboxEvent) -> tuple[Any, ...]:
     """Return the parameters of `step.sql` for the event of one step."""
-    return order_id, event.message_id, event.key, event.body, clean(event.correlation_id)
+    return order_id, event.message_id, event.key, event.body, clean(event.correlation_id), event.trace
 
 
 def _columns(decision: Decision) -> dict[str, Any]:

@@ -75,6 +75,7 @@ CREATE TABLE orders (
     updated_at timestamptz NOT NULL DEFAULT now(),
     revision integer NOT NULL DEFAULT 1,
     write_token bigint NOT NULL,
+    trace text,
 
     CONSTRAINT known_state CHECK (state IN (
         'queued', 'submitting', 'unknown', 'pending', 'awaiting_payment', 'review',
@@ -116,6 +117,21 @@ CREATE INDEX alarms_expiring ON alarms (expires_at) WHERE expires_at IS NOT NULL
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON alarms
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('open orders need their alarms');
 
+-- --- Watched --------------------------------------------------------------------------------------------------------
+
+-- The orders in states that people watch, and since when. An index on the state of `orders` would cost every order its
+-- updates in the page; these states are rare, so a table of them costs next to nothing.
+CREATE TABLE watched (
+    order_id bigint PRIMARY KEY REFERENCES orders (id),
+    gateway text NOT NULL,
+    state text NOT NULL CHECK (state IN ('unknown', 'awaiting_payment', 'review')),
+    amount_fen bigint NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+) WITH (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
 -- --- Numbers -------------------------------------------------------------------------------------------------------
 
 -- The numbers of second and later attempts ("T1R2"), and of orders that are named like one: none is ever used twice.
@@ -147,6 +163,11 @@ CREATE TABLE journal (
 ) PARTITION BY RANGE (at);
 
 CREATE INDEX journal_order ON journal (order_id, version);
+
+-- What was settled, or handed to a person, in a period. The journal only grows, so each line is indexed once.
+CREATE INDEX journal_settled ON journal (at, order_id)
+    WHERE to_state IN ('succeeded', 'partial', 'failed', 'cancelled', 'refunded', 'review')
+      AND from_state IS DISTINCT FROM to_state;
 
 CREATE TABLE journal_default PARTITION OF journal DEFAULT;
 
@@ -197,7 +218,8 @@ CREATE TABLE outbox (
     body bytea NOT NULL,
     correlation_id text,
     created_at timestamptz NOT NULL DEFAULT now(),
-    held_until timestamptz NOT NULL
+    held_until timestamptz NOT NULL,
+    trace text
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 
 CREATE INDEX outbox_held ON outbox (held_until);
@@ -237,6 +259,93 @@ CREATE TABLE cards (
     PRIMARY KEY (gateway, owner, kind, key),
     UNIQUE (gateway, owner, kind, card_id)
 ) WITH (fillfactor = 70);
+
+-- --- Gateways ------------------------------------------------------------------------------------------------------
+
+-- What all workers share about a gateway. Paused: no submit begins there, orders wait as `queued`; an automatic pause
+-- (our money there is used up) ends by itself, one by hand does not. `lowest_fen` and `needed_fen` are of an automatic
+-- pause: the lowest balance since it began, and the amount of the smallest order that waits.
+CREATE TABLE gateways (
+    gateway text PRIMARY KEY,
+    paused_at timestamptz,
+    paused_by text CHECK (paused_by <> ''),
+    pause_note text,
+    automatic boolean,
+    try_at timestamptz,
+    lowest_fen bigint,
+    needed_fen bigint,
+    balance_fen bigint,
+    balance_at timestamptz,
+    spent_per_hour_fen bigint CHECK (spent_per_hour_fen >= 0),
+    ask_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (num_nulls(paused_at, paused_by, pause_note, automatic) IN (0, 4)),
+    CHECK ((try_at IS NOT NULL) = (automatic IS TRUE)),
+    CHECK (automatic IS TRUE OR num_nonnulls(lowest_fen, needed_fen) = 0),
+    CHECK (num_nulls(balance_fen, balance_at) IN (0, 2))
+) WITH (fillfactor = 50);
+
+-- Every balance that a gateway told us, and when it was asked: calls that were in flight then may be in it or not.
+CREATE TABLE balances (
+    gateway text NOT NULL,
+    at timestamptz NOT NULL,
+    balance_fen bigint NOT NULL,
+    PRIMARY KEY (gateway, at)
+);
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON balances
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('it is append-only');
+
+-- What only a worker itself knows of a gateway, written every few seconds as long as it lives.
+CREATE TABLE heartbeats (
+    worker text NOT NULL,
+    gateway text NOT NULL,
+    breaker text NOT NULL CHECK (breaker IN ('closed', 'open', 'half_open')),
+    in_flight integer NOT NULL CHECK (in_flight >= 0),
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (worker, gateway)
+) WITH (
+    fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0
+);
+
+-- --- Reconciliations ------------------------------------------------------------------------------------------------
+
+-- Runs of `worker reconcile`: one that was interrupted goes on, one that is over leaves only this row.
+CREATE TABLE reconciliations (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    since timestamptz NOT NULL,
+    until timestamptz NOT NULL CHECK (until > since),
+    gateway text,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    listed_at timestamptz,
+    finished_at timestamptz,
+    compared integer,
+    differences integer
+);
+
+CREATE UNIQUE INDEX reconciliations_open ON reconciliations (since, until, gateway) NULLS NOT DISTINCT
+    WHERE finished_at IS NULL;
+
+-- The attempts that a run compares, and what it has found so far: no `asked_at`, no answer yet; no `class`, they agree.
+CREATE TABLE reconciled (
+    reconciliation_id bigint NOT NULL REFERENCES reconciliations (id),
+    gateway text NOT NULL,
+    order_id bigint NOT NULL REFERENCES orders (id),
+    attempt integer NOT NULL CHECK (attempt > 0),
+    asked_at timestamptz,
+    class text,
+    state text,
+    answer text,
+    ours_fen bigint,
+    theirs_fen bigint,
+    amount_fen bigint CHECK (amount_fen >= 0),
+    cost_fen bigint,
+    detail text,
+    action text,
+    applied text,
+    PRIMARY KEY (reconciliation_id, gateway, order_id, attempt),
+    CHECK ((class IS NULL) = (amount_fen IS NULL))
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 -- --- Rules that join tables; each runs once a statement ------------------------------------------------------------
 
@@ -354,6 +463,31 @@ CREATE TRIGGER stepped AFTER UPDATE ON orders REFERENCING OLD TABLE AS before NE
 
 CREATE TRIGGER stepped_alarms AFTER UPDATE ON orders REFERENCING NEW TABLE AS written
     FOR EACH STATEMENT EXECUTE FUNCTION check_order_alarms();
+
+-- Keeps `watched` as the orders are. No order is admitted in such a state, so only steps matter.
+CREATE FUNCTION watch_orders() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM before WHERE state IN ('unknown', 'awaiting_payment', 'review')) THEN
+        DELETE FROM watched w
+         WHERE w.order_id IN (
+            SELECT id FROM written WHERE state NOT IN ('unknown', 'awaiting_payment', 'review')
+         );
+    END IF;
+    IF EXISTS (SELECT FROM written WHERE state IN ('unknown', 'awaiting_payment', 'review')) THEN
+        INSERT INTO watched AS w (order_id, gateway, state, amount_fen)
+        SELECT id, gateway, state, amount_fen FROM written
+         WHERE state IN ('unknown', 'awaiting_payment', 'review')
+         ORDER BY id
+            ON CONFLICT (order_id) DO UPDATE
+           SET gateway = EXCLUDED.gateway, state = EXCLUDED.state, since = EXCLUDED.since
+         WHERE (w.gateway, w.state) <> (EXCLUDED.gateway, EXCLUDED.state);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER stepped_watched AFTER UPDATE ON orders REFERENCING OLD TABLE AS before NEW TABLE AS written
+    FOR EACH STATEMENT EXECUTE FUNCTION watch_orders();
 
 -- Refuses to take the alarm from an order that is still open.
 CREATE FUNCTION check_gone_alarms() RETURNS trigger LANGUAGE plpgsql AS $$

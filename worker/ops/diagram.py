@@ -3,12 +3,10 @@
 `python -m worker.ops.diagram` writes it into `worker/README.md`, where a test keeps it current.
 """
 
-from pathlib import Path
-
 from worker.core.order import FINAL, Event, State
 from worker.core.rules import transitions
+from worker.ops.pages import README, between
 
-README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- machine:begin -->\n", "<!-- machine:end -->"
 _FAILOVERS = frozenset({Event.REJECTED, Event.UNFUNDED, Event.REFUSED})
 _SECTION = f"""\
@@ -41,11 +39,7 @@ def with_diagram(text: str) -> str:
     """Return `text` with the diagram between its markers; a text without them gets a section with it."""
     if BEGIN not in text:
         text = f"{text.rstrip()}\n\n{_SECTION}".lstrip()
-    before, _begin, rest = text.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{END} is missing")
-    return f"{before}{BEGIN}```mermaid\n{mermaid()}```\n{END}{after}"
+    return between(text, BEGIN, END, f"```mermaid\n{mermaid()}```\n")
 
 
 if __name__ == "__main__":

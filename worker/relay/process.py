@@ -2,16 +2,21 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from worker.broker.message import Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.topology import Topology, await_topology
 from worker.config import SettingsError
+from worker.ops import sources
+from worker.ops.heartbeat import Heartbeat
 from worker.ops.http import OpsServer
+from worker.ops.metrics import RelayMetrics
 from worker.relay.receiver import Receiver
 from worker.relay.server import RelayServer
 
@@ -46,9 +51,19 @@ class RelayProcess:
             confirm_seconds=CONFIRM_SECONDS,
             chance=random.random,
         )
-        self._receiver = Receiver(gateways, self._publisher.publish, self._topology)
+        self._metrics = RelayMetrics()
+        self._heartbeat = Heartbeat(self._metrics.observe_lag)
+        self._receiver = Receiver(gateways, self._publish, self._topology)
         self._server = RelayServer(settings.relay.listen, self._receiver, AWAY_SECONDS + CONFIRM_SECONDS + 1)
-        self._ops = OpsServer(settings.ops.listen, {"broker": self._broker_state})
+        checks = {"broker": self._broker_state}
+        self._ops = OpsServer(
+            settings.ops.listen, checks, alive=lambda: self._heartbeat.alive, registry=self._metrics.registry
+        )
+        readings = self._metrics.readings
+        sources.read_dependencies(readings, checks)
+        sources.read_connections(readings, [self._publisher])
+        sources.read_counts(readings, "worker_relay_requests_total", self._receiver.counts)
+        readings.source("worker_relay_waiting", lambda: [((), len(self._receiver.relaying))])
         self._problem = "not connected"
         self._told: Counter[str] = Counter()
 
@@ -69,6 +84,7 @@ class RelayProcess:
             SettingsError: an address cannot be listened on.
         """
         await self._ops.start()
+        self._heartbeat.start()
         tasks: list[asyncio.Task[Any]] = []
         try:
             await self._server.start()
@@ -89,9 +105,18 @@ class RelayProcess:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._publisher.stop()
             await self._ops.stop()
+            self._heartbeat.stop()
             self._tell_counts()
         log.info("relay_stopped")
         return 0
+
+    async def _publish(self, message: Outgoing) -> bool:
+        """Publish one message, and count how long the broker took."""
+        began = time.perf_counter()
+        try:
+            return await self._publisher.publish(message)
+        finally:
+            self._metrics.observe_publish(time.perf_counter() - began)
 
     async def _connect(self) -> None:
         """Start publishing when the topology is there: until then nothing is published, and so nothing lost."""

@@ -74,7 +74,7 @@ class Receiver:
         self._topology = topology
         self.relaying: set[web.RequestHandler] = set()
         """The connections whose request has arrived whole and is not answered yet."""
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(relayed=0, bad_signature=0, away=0)
         """How many requests ended how: `relayed`, `bad_signature`, `away`, or `http_<status>`."""
 
     @property

@@ -6,17 +6,17 @@ WITH input AS MATERIALIZED (
       FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[], $6::bytea[], $7::text[], $8::timestamptz[],
         $9::text[], $10::text[], $11::text[], $12::integer[], $13::timestamptz[], $14::bigint[], $15::text[],
-        $16::float8[], $17::text[], $18::bytea[], $19::timestamptz[]
+        $16::float8[], $17::text[], $18::bytea[], $19::timestamptz[], $20::text[]
       ) AS t(order_no, source, product, amount_fen, target, digest, route, expires_at,
         correlation_id, state, gateway, sending, sent_at, write_token, task,
-        due_in, event_key, event_body, at)
+        due_in, event_key, event_body, at, trace)
 ), fresh AS (
     INSERT INTO orders (
         id, order_no, source, product, amount_fen, target, digest, route, expires_at, correlation_id,
-        state, version, gateway, attempt, sending, sent_at, write_token, updated_at
+        state, version, gateway, attempt, sending, sent_at, write_token, updated_at, trace
     ) OVERRIDING SYSTEM VALUE
     SELECT id, order_no, source, product, amount_fen, target, digest, string_to_array(route, ','), expires_at,
-           correlation_id, state, 1, gateway, 1, sending, sent_at, write_token, at
+           correlation_id, state, 1, gateway, 1, sending, sent_at, write_token, at, trace
       FROM input
      WHERE NOT EXISTS (SELECT FROM attempts a WHERE a.reference = input.order_no)
      ORDER BY order_no
@@ -35,8 +35,8 @@ WITH input AS MATERIALIZED (
     INSERT INTO attempts (reference, order_id, attempt, gateway)
     SELECT order_no, id, 1, gateway FROM fresh WHERE is_later_number(order_no)
 ), told AS (
-    INSERT INTO outbox (message_id, key, body, correlation_id, held_until)
-    SELECT order_no || ':1', event_key, event_body, correlation_id, now() + interval '10 seconds'
+    INSERT INTO outbox (message_id, key, body, correlation_id, trace, held_until)
+    SELECT order_no || ':1', event_key, event_body, correlation_id, trace, now() + interval '10 seconds'
       FROM input
      WHERE event_key IS NOT NULL AND (id IN (SELECT id FROM fresh)) IS TRUE
     RETURNING id, message_id

@@ -49,10 +49,10 @@ WITH input AS MATERIALIZED (
     INSERT INTO attempts (reference, order_id, attempt, gateway)
     SELECT reference, id, attempt, gateway FROM moved WHERE reference IS NOT NULL
 ), told AS (
-    INSERT INTO outbox (message_id, key, body, correlation_id, held_until)
-    SELECT message_id, key, body, correlation_id, now() + interval '10 seconds'
-      FROM unnest($14::bigint[], $15::text[], $16::text[], $17::bytea[], $18::text[])
-        AS e(id, message_id, key, body, correlation_id)
+    INSERT INTO outbox (message_id, key, body, correlation_id, trace, held_until)
+    SELECT message_id, key, body, correlation_id, trace, now() + interval '10 seconds'
+      FROM unnest($14::bigint[], $15::text[], $16::text[], $17::bytea[], $18::text[], $19::text[])
+        AS e(id, message_id, key, body, correlation_id, trace)
      WHERE (e.id IN (SELECT id FROM moved)) IS TRUE
     RETURNING id, message_id
 )

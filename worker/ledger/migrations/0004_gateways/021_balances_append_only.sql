@@ -1,0 +1,2 @@
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON balances
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('it is append-only');

@@ -1,0 +1,1 @@
+SELECT from_state, to_state, cause FROM transitions
