@@ -25,7 +25,10 @@ _PROPERTIES = {
     "message_id": "AMQP property: of an event order_no:version, the same whenever it comes again",
     "reply_to": "AMQP property: queue for the answer",
     "type": "AMQP property: the message's name, or absent",
+    "traceparent": "AMQP header: W3C trace context, handed on to what follows from the message",
+    "tracestate": "AMQP header: goes with traceparent",
 }
+_OF_ANSWERS = ("correlation_id", "traceparent", "tracestate")
 
 
 def document() -> _Part:
@@ -76,7 +79,7 @@ def _messages() -> _Part:
 
 def _message(name: str, schema: str, examples: tuple[_Part, ...]) -> _Part:
     answer = name.endswith(".answer")
-    listed = ("correlation_id",) if answer else tuple(_PROPERTIES)
+    listed = _OF_ANSWERS if answer else tuple(_PROPERTIES)
     message: _Part = {
         "name": name,
         "contentType": "application/json",

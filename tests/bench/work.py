@@ -116,6 +116,7 @@ class Arena:
                 "trust_callbacks": True,
                 "concurrency": 256,
                 "query_after_seconds": [30, 60],
+                "balance_every_seconds": 0,
             },
         }
 

@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+from support.cli import Cli
 from support.consumers import Bench, never
 from support.proxy import Proxy
 
@@ -44,3 +46,9 @@ async def bench(amqp_url: str, amqp_prefix: str) -> AsyncIterator[Bench]:
         for consumer in it.running:
             await consumer.stop()
         await publisher.stop()
+
+
+@pytest.fixture
+def cli(tmp_path: Path, amqp_url: str, amqp_prefix: str, database_dsn: str) -> Cli:
+    """The program, with a database and a prefix that are empty."""
+    return Cli(tmp_path, amqp_url, amqp_prefix, database_dsn)

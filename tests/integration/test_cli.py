@@ -6,87 +6,20 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from support import amqp
+from support.cli import PROGRAM, ROOT, Cli, ended
 
 from schemas.documents import documents, model_of
-from worker.ledger import reading
+from worker.ledger import paging
 from worker.ledger.connection import SCHEMA
-from worker.ledger.reading import Reader, Wanted
-
-PROGRAM = [sys.executable, "-m", "worker"]
-ROOT = Path(__file__).parents[2]
-
-
-class Cli:
-    """Runs the program with settings of its own."""
-
-    def __init__(self, directory: Path, amqp_url: str, prefix: str, dsn: str) -> None:
-        self.amqp_url, self.prefix = amqp_url, prefix
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
-        self.environment |= {"WORKER_AMQP__URL": amqp_url, "WORKER_DATABASE__DSN": dsn, "PYTHONPATH": str(ROOT)}
-        self.directory = directory
-        self.configure("http://127.0.0.1:1")
-
-    def configure(self, sandbox: str) -> None:
-        """Write the settings: one gateway, at a sandbox."""
-        (self.directory / "worker.toml").write_text(f"""
-[amqp]
-prefix = "{self.prefix}"
-[ops]
-listen = ""
-[gateways.wikeyun]
-adapter = "wikeyun"
-base_url = "{sandbox}/wikeyun"
-notify_url = "https://relay.example.com/callbacks/wikeyun"
-store_id = "1001"
-app_key = "2002"
-app_secret = "sandbox-secret"
-client_ip = "127.0.0.1"
-query_after_seconds = [0.2]
-""")
-
-    def start(self, *arguments: str, **changes: str) -> "subprocess.Popen[str]":
-        """Start a command, with further environment variables."""
-        return subprocess.Popen(
-            [*PROGRAM, *arguments],
-            cwd=self.directory,
-            env={**self.environment, **changes},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *arguments: str, given: str = "", **changes: str) -> tuple[int, list[str], list[str]]:
-        """Run a command to its end; return exit code and the lines of both outputs."""
-        with self.start(*arguments, **changes) as process:
-            out, err = process.communicate(given, timeout=30)
-        assert "Traceback" not in err
-        return process.returncode, out.splitlines(), err.splitlines()
-
-
-@pytest.fixture
-def cli(tmp_path: Path, amqp_url: str, amqp_prefix: str, database_dsn: str) -> Cli:
-    """The program, with a database and a prefix that are empty."""
-    return Cli(tmp_path, amqp_url, amqp_prefix, database_dsn)
-
-
-@contextmanager
-def ended(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
-    """End a process at last, should the test not have done so."""
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+from worker.ledger.paging import Wanted
+from worker.ledger.reading import Reader
 
 
 def order(number: str, **changes: object) -> str:
@@ -180,13 +113,22 @@ def test_an_order_s_whole_way(cli: Cli) -> None:
         assert (code, err) == (0, [])
         assert [each.split()[:2] for each in out] == [
             ["ok", "configuration"],
+            ["WARNING", "routes"],
+            ["WARNING", "gateways.wikeyun.no_such_order_codes"],
+            ["WARNING", "gateways.wikeyun.notify_url"],
             ["ok", "database"],
-            ["ok", "database.schema"],
             ["ok", "database.durability"],
             ["ok", "database.clock"],
+            ["ok", "database.schema"],
+            ["ok", "database.journal"],
             ["ok", "broker"],
+            ["ok", "broker.topology"],
+            ["ok", "broker.alarms"],
+            ["ok", "gateways.wikeyun.signature"],
             ["ok", "gateways.wikeyun"],
+            ["ok", "gateways.wikeyun.clock"],
         ]
+        assert all((" -> " in each) == each.startswith("WARNING") for each in out)
         numbers = [f"T{n}-{secrets.token_hex(4)}" for n in range(5)]
         assert cli("submit", given="\n".join(map(order, numbers)))[:2] == (0, ["published 5 orders"])
         with ended(cli.start("run", "--products", "mobile")) as worker:
@@ -217,7 +159,7 @@ def _orders_are_told(cli: Cli, numbers: list[str]) -> None:
     code, out, err = cli("orders", "list", "--limit", "2")
     assert (code, out[0].split()[:3]) == (0, ["order", "created", "state"])
     assert [each.split()[0] for each in out[1:]] == [json.loads(line)["order_no"] for line in newest[:2]]
-    assert err == ["the newest 2; --limit 0 lists all"]
+    assert err == [f"the newest 2; --limit 0 lists all; --after {json.loads(newest[1])['order_no']} goes on"]
 
 
 def _gateways_are_checked(cli: Cli, sandbox: "subprocess.Popen[str]") -> None:
@@ -232,7 +174,7 @@ def _gateways_are_checked(cli: Cli, sandbox: "subprocess.Popen[str]") -> None:
 async def test_pages_join_without_gap_or_repetition(
     cli: Cli, amqp_url: str, database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PAGE", 2)
+    monkeypatch.setattr(paging, "PAGE", 2)
     assert cli("migrate")[0] == 0
     numbers = [f"P{n}" for n in range(5)]
     assert cli("submit", given="\n".join(map(order, numbers)))[0] == 0

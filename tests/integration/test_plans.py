@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -26,8 +26,10 @@ from worker.ledger.rows import admit_values, event_values, from_record, step_val
 
 WAITING = 100_000
 BATCH = 200
-BIG = {"orders", "alarms", "attempts", "cards", "hints", "outbox", f"journal_{datetime.now(UTC):%Y_%m}"}
+BIG = {"orders", "alarms", "attempts", "balances", "cards", "hints", "outbox"}
+BIG |= {"reconciled", f"journal_{datetime.now(UTC):%Y_%m}"}
 CARD = ("one", "1001", "power", b"\0" * 32)
+DAY = (datetime.now(UTC) - timedelta(hours=12), datetime.now(UTC) + timedelta(hours=12))
 
 # loaded without triggers; one in ten of the finished orders had a second attempt, one waiting order in a hundred is due
 LOAD = """
@@ -63,6 +65,15 @@ SELECT id, 1, 'one', now() + make_interval(secs => write_token - 1000) FROM orde
 INSERT INTO cards (gateway, owner, kind, key, shown, card_id, digest, token, changing, held_until)
 SELECT 'one', '1001', 'power', sha256(n::text::bytea), '', n, sha256(n::text::bytea), n, false, now()
   FROM generate_series(1, @waiting) n;
+INSERT INTO balances (gateway, at, balance_fen) SELECT 'one', now() - make_interval(mins => n), n
+  FROM generate_series(1, @waiting) n;
+INSERT INTO gateways (gateway) VALUES ('one'), ('two');
+INSERT INTO reconciliations (since, until) SELECT now() - make_interval(days => n), now()
+  FROM generate_series(1, 100) n;
+INSERT INTO reconciled (reconciliation_id, gateway, order_id, attempt, asked_at, class, amount_fen)
+SELECT r.id, 'one', o.id, 1, CASE WHEN o.id % 2 = 0 THEN now() END, CASE WHEN o.id % 200 = 0 THEN 'amount_differs' END,
+       CASE WHEN o.id % 200 = 0 THEN 1 END
+  FROM orders o JOIN reconciliations r ON r.id = 1 + o.id % 100 WHERE o.state = 'succeeded';
 INSERT INTO outbox (message_id, key, body, held_until)
 SELECT order_no || ':1', 'order.accepted.shop', '\\x00', now() + make_interval(secs => write_token - 1000)
   FROM orders WHERE state <> 'succeeded';
@@ -146,6 +157,9 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
         "claim": ("one", Task.QUERY.value, None, 50, 60.0),
         "claim_expired": (500, None),
         "stray_gateways": (["one"],),
+        "backlog": (),
+        "watched": (),
+        "unheard": (100_000,),
         "find": ([order.order_no for order in pending],),
         "find_attempts": (["F50000R2"],),
         "tokens": (ids,),
@@ -160,9 +174,29 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
         "release_card": (*CARD, 1, True),
         "forget_card": (*CARD, 1),
         "find_card": (*CARD, "7"),
+        "claim_balances": (["one"], [300.0], [15.0]),
+        "keep_balance": ("one", moment().now, 5000, 3600.0),
+        "balance_history": ("one", moment().now - timedelta(days=1), moment().now),
+        "gateways_live": (["one", "two"], 10.0),
+        "open_reconciliation": (*DAY, None),
+        "settled_page": (*DAY, DAY[0], 0, 1000),
+        "open_page": (*DAY, 0, 1000),
+        "list_reconciled": (1, ids, None),
+        "mark_listed": (1,),
+        "unanswered_page": (1, "one", 0, 0, 1000),
+        "keep_reconciled": (1, *[[]] * 14),
+        "tally_reconciled": (1,),
+        "differences_page": (1, "", 0, 0, 1000),
+        "held": (ids, "one", *DAY, 1),
+        "finish_reconciliation": (1, 10, 1),
+        "forget_reconciled": (1, 1000),
         "take_events": (500,),
         "forget_events": (list(range(1000, 1000 + BATCH)),),
-        "list": (None, None, None, None, None, None, None, 500),
+        "list": (None, "two", "oil", "shop", *DAY, None, 1, None, ids[0] - 50_000, ids[0], 500),
+        "list_open": (["review", "queued"], *[None] * 8, 0, 2**62, 500, ["submit"], ["review"]),
+        "near": (ids[0],),
+        "known": ([order.order_no for order in pending],),
+        "release_events": ([1, 2, 3],),
         "step": steps(pending, ARRIVED),
         "admit": admissions(BATCH),
     }
@@ -170,10 +204,15 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
 
 
 STATEMENTS = (
+    *("backlog", "watched", "unheard"),
     *("claim", "claim_expired", "stray_gateways", "find", "find_attempts", "tokens", "alarms", "story"),
     *("keep_hint", "claim_hints", "postpone_hint", "forget_hint"),
     *("hold_card", "keep_card", "release_card", "forget_card", "find_card"),
-    *("take_events", "forget_events", "list", "step", "admit"),
+    *("claim_balances", "keep_balance", "balance_history", "gateways_live"),
+    *("open_reconciliation", "settled_page", "open_page", "list_reconciled", "mark_listed", "unanswered_page"),
+    *("keep_reconciled", "tally_reconciled", "differences_page", "held", "finish_reconciliation", "forget_reconciled"),
+    *("take_events", "forget_events", "release_events", "step", "admit"),
+    *("list", "list_open", "near", "known"),
 )
 
 

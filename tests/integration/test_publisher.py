@@ -52,6 +52,21 @@ async def test_a_routed_message_arrives_as_it_was_given(publisher: Publisher, qu
     assert (properties.correlation_id, properties.reply_to, properties.headers["a"]) == ("c", "r", 1)
 
 
+@pytest.mark.parametrize("frame_max", [0, 4096])  # 0: no limit
+async def test_bodies_are_cut_into_frames_that_the_broker_takes(frame_max: int) -> None:
+    bodies = [b"", b"x", b"x" * 4088, b"x" * 4089, b"x" * 8176, b"x" * 300_000]
+    with RabbitMQ(config=f"frame_max = {frame_max}\n") as broker:
+        with amqp.channel(broker.url) as there:
+            there.queue_declare("seen", durable=True)
+        it = Publisher(broker.url, on_stuck=never, confirm_seconds=3, chance=lambda: 0)
+        await it.start()
+        try:
+            assert await it.publish_many([Outgoing("", "seen", body) for body in bodies]) == [True] * len(bodies)
+        finally:
+            await it.stop()
+        assert [body for *_, body in amqp.take(broker.url, "seen")] == bodies
+
+
 async def test_an_unroutable_message_is_false(publisher: Publisher, queue: str) -> None:
     assert await publisher.publish(Outgoing("", f"{queue}.nobody", b"x", message_id="a")) is False
     assert await publisher.publish(Outgoing("", f"{queue}.nobody", b"x")) is False

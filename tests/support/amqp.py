@@ -43,7 +43,12 @@ def put(url: str, queue: str, *bodies: bytes, **properties: Any) -> None:
 def depth(url: str, queue: str) -> int:
     """Messages that are ready."""
     with channel(url) as there:
-        return int(there.queue_declare(queue, passive=True).method.message_count)
+        return depth_of(there, queue)
+
+
+def depth_of(there: BlockingChannel, queue: str) -> int:
+    """Messages that are ready, by a channel that is open."""
+    return int(there.queue_declare(queue, passive=True).method.message_count)
 
 
 def take(url: str, queue: str) -> list[Got]:

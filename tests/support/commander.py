@@ -52,6 +52,10 @@ class Commander:
         until(lambda: self.answers(number), seconds, lambda: f"no answer to {number}")
         return self.answers(number)[0]
 
+    def properties(self, number: str) -> pika.BasicProperties:
+        """The properties of the answer to a command, which has come."""
+        return self._answers[number][1]
+
     def ask(self, name: str, body: dict[str, Any] | bytes, seconds: float = 15, **properties: Any) -> dict[str, Any]:
         """Give a command and wait for its answer."""
         return self.wait(self.send(name, body, **properties), seconds)

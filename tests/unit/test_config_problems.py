@@ -199,3 +199,20 @@ def test_sections_and_gateways_are_tables(problems: Callable[..., tuple[str, ...
 def test_an_error_can_be_pickled() -> None:
     error = pickle.loads(pickle.dumps(SettingsError("a: b", "c: d")))  # noqa: S301 - our own bytes
     assert error.problems == ("a: b", "c: d")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:4318",
+        "grpc://collector:4317",
+        "http://u:canary-secret@collector",
+        "https://",
+        "http://a,b/",
+        "http://c?x=y",
+    ],
+)
+def test_a_wrong_collector_is_refused(problems: Callable[..., tuple[str, ...]], url: str) -> None:
+    (line,) = problems(environ={"WORKER_OPS__OTLP_ENDPOINT": url})
+    expected = 'expected a URL like http://collector:4318, without a password, or "" to turn it off'
+    assert line == f"ops.otlp_endpoint (WORKER_OPS__OTLP_ENDPOINT): {expected}"

@@ -72,6 +72,42 @@ def test_a_pause_for_some_time_ends_by_itself() -> None:
     assert gate.try_enter_submit()
 
 
+def test_one_order_may_be_tried_in_a_pause() -> None:
+    clock = Hand()
+    gate = Gate(8, clock=clock)
+    gate.paused = True
+    gate.pause_for(60)
+    gate.allow_one(10)
+    assert gate.free_submits() == 1
+    assert (gate.try_enter_submit(), gate.try_enter_submit(), gate.free_submits()) == (True, False, 0)
+    assert not gate.pause_for(60), "it has been paused all the time"
+    gate.allow_one(10)
+    clock.now += 10
+    assert not gate.try_enter_submit(), "too late: another worker may try one now"
+
+
+def test_the_end_of_a_pause_ends_also_one_for_some_time() -> None:
+    gate = Gate(8)
+    gate.paused = True
+    gate.pause_for(60)
+    gate.paused = True
+    assert gate.free_submits() == 0
+    gate.paused = False
+    assert gate.free_submits() > 1
+    gate.pause_for(60)
+    gate.paused = False
+    assert gate.free_submits() == 0, "nobody has said that this one is over"
+
+
+async def test_whoever_waits_is_let_in_for_a_trial() -> None:
+    gate = Gate(8)
+    gate.paused = True
+    waiting = [asyncio.create_task(gate.enter_submit(0.2)) for _ in range(3)]
+    await asyncio.sleep(0)
+    gate.allow_one(10)
+    assert await asyncio.gather(*waiting) == [True, False, False]
+
+
 async def test_whoever_waits_is_let_in_when_the_pause_ends() -> None:
     gate = Gate(8)
     gate.pause_for(0.05)
@@ -115,6 +151,39 @@ async def test_waiting_is_in_order_of_arrival_and_nobody_overtakes() -> None:
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2, 3, 4]
     assert gate.in_flight == 0
+
+
+@pytest.mark.parametrize(("slots", "rate"), [(64, 200), (1, 0), (4, 0)])
+async def test_queries_that_always_wait_leave_every_other_turn_to_submits(slots: int, rate: float) -> None:
+    gate = Gate(slots, rate)
+    begun: list[str] = []
+
+    async def query() -> None:
+        while True:
+            await gate.enter_query()
+            begun.append("query")
+            try:
+                await asyncio.sleep(0.001)
+            finally:
+                gate.leave(query=True)
+
+    async def submit() -> None:
+        while begun.count("submit") < 20:  # as the scheduler does: it claims no order that could not begin
+            if gate.free_submits() and await gate.enter_submit(1):
+                begun.append("submit")
+                gate.leave()
+            await asyncio.sleep(0.001)
+
+    tasks = [asyncio.create_task(query()) for _ in range(32)]
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        await submit()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    since = begun[begun.index("submit") :]
+    assert since.count("query") >= 19, "nor do submits starve queries"
+    assert (gate.in_flight, gate.waiting) == (0, (0, 0))
 
 
 async def test_patience_ends() -> None:
@@ -179,7 +248,7 @@ async def test_no_slot_is_lost_whatever_happens() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert gate.in_flight == 0
     assert gate.free_submits() == 3
-    assert not gate._waiters
+    assert gate.waiting == (0, 0)
 
 
 def test_the_breaker_opens_after_five_in_a_row_and_tries_one() -> None:

@@ -1,5 +1,6 @@
 """Logs: one JSON line an event, only listed keys, nothing unmasked, and never an exception into the caller."""
 
+import asyncio
 import io
 import json
 import logging
@@ -13,7 +14,13 @@ from typing import Any, NoReturn
 import pytest
 import structlog
 from pydantic import SecretStr
+from structlog.contextvars import bind_contextvars
 
+from worker.config import load
+from worker.config.secrets import secrets_of
+from worker.core.order import Order
+from worker.core.subject import about, about_person
+from worker.ops import showing
 from worker.ops.logging import configure, get_logger
 
 PHONE = "13800138000"
@@ -132,6 +139,91 @@ def test_values_are_masked_whatever_they_are(
 def test_the_event_is_masked_too(lines: Callable[[], list[dict[str, Any]]]) -> None:
     get_logger("x").info(f"about {PHONE}")
     assert lines()[0]["event"] == "about 138****8000"
+
+
+TARGET = {"card_no": "1000111100012345678", "name": "欧阳镕喆", "id_number": "320106199001015678", "buyer_ip": "1.2"}
+
+
+def an_order(**others: Any) -> Order:
+    return Order("T1", "shop", "oil", 100, TARGET, ("one",), "one", **others)
+
+
+def test_a_line_says_what_its_task_is_about(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """In the task that said so, and in the tasks that it begins; what a line itself says counts more."""
+
+    async def work() -> None:
+        async def child() -> None:
+            get_logger("x").info("in a child", gateway="other")
+
+        about(an_order(attempt=2, trace=f"00-{'a' * 32}-{'1' * 16}-01"))
+        bind_contextvars(message_id="m-1")
+        await asyncio.create_task(child())
+
+    async def other() -> None:
+        get_logger("x").info("elsewhere")
+
+    async def both() -> None:
+        await asyncio.create_task(work())
+        await asyncio.create_task(other())
+
+    asyncio.run(both())
+    first, second = lines()
+    bound = {"order_no": "T1", "gateway": "other", "attempt": 2, "trace_id": "a" * 32, "message_id": "m-1"}
+    assert {key: first[key] for key in bound} == bound
+    assert not set(bound) & set(second)
+
+
+def test_what_is_private_of_the_subject_is_hidden_wherever_it_is(lines: Callable[[], list[dict[str, Any]]]) -> None:
+    """Whole or cut: hidden first, shortened then. Short numbers are hidden only where they stand alone."""
+
+    async def work() -> None:
+        about(an_order())
+        about_person({"name": "张三", "phone": "555-CANARY"})
+        text = f"欧阳镕喆 {'x' * 190} 320106199001015678"
+        try:
+            fail(ValueError(f"not for 张三: {text}"))
+        except ValueError:
+            get_logger("x").exception("欧阳镕喆 015678", detail=["1.2", "v1.2.3", text], error="555-CANARY")
+
+    asyncio.run(work())
+    (line,) = lines()
+    assert line["event"] == "**** ****"
+    assert line["detail"][:2] == ["****", "v1.2.3"]
+    written = json.dumps(line, ensure_ascii=False)
+    for canary in ("欧阳", "张三", "CANARY", "015678", "3201061990"):
+        assert canary not in written
+    assert line["exception"][0].startswith("ValueError: not for ****: **** xxx")
+
+
+def test_our_secrets_are_hidden_wherever_they_are(
+    lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also percent-encoded, also one line of a key, also from a library; one that is too short could be any word."""
+    monkeypatch.setattr(showing, "_secrets", set())
+    showing.conceal(
+        ["s3cret/with+more", "-----BEGIN X-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END X-----", "order"]
+    )
+    get_logger("x").info(
+        "s3cret/with+more", url="http://x/?k=s3cret%2Fwith%2Bmore", detail="MIIEvQIBADANBgkq hkiG9w0BAQ"
+    )
+    logging.getLogger("aiohttp.client").error("sent %s", "hkiG9w0BAQEFAASC", exc_info=OSError("s3cret/with+more"))
+    first, second = lines()
+    assert (first["event"], first["url"], first["detail"]) == ("****", "http://x/?k=****", "**** hkiG9w0BAQ")
+    assert (second["event"], second["exception"]) == ("sent ****", ["OSError: ****"])
+    get_logger("x").info("order")
+    assert lines()[2]["event"] == "order"
+
+
+def test_every_secret_of_the_settings_is_concealed() -> None:
+    settings = load(None, {
+        "WORKER_AMQP__URL": "amqp://u:p%40ss-of-amqp@h/",
+        "WORKER_DATABASE__DSN": "postgresql://u:pass-of-pg@h/d?sslpassword=pass-of-key&sslmode=require",
+        "WORKER_GATEWAYS__C__ADAPTER": "zjzdy",
+        "WORKER_GATEWAYS__C__BASE_URL": "https://c.example",
+        "WORKER_GATEWAYS__C__HEADERS": '{"X-Token": "a-header-token"}',
+    })  # fmt: skip
+    expected = {"p%40ss-of-amqp", "p@ss-of-amqp", "pass-of-pg", "pass-of-key", "a-header-token"}
+    assert set(secrets_of(settings)) == expected
 
 
 def test_order_numbers_stay_readable(lines: Callable[[], list[dict[str, Any]]]) -> None:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.broker.connection import BrokerLostError, BrokerRefusedError, Link, ask, close_channel
+from worker.broker.connection import BrokerLostError, BrokerRefusedError, Link, ask
 from worker.broker.depths import Depth, look
 from worker.broker.topology import Problem, Topology, compare
 
@@ -40,15 +40,14 @@ async def examine(url: str, topology: Topology) -> Broker:
 
 
 async def _takes_messages(link: Link, prefix: str) -> bool:
-    """Publish a message that no queue gets: a broker whose memory or disk alarm is on does not confirm even that."""
+    """Publish messages that no queue gets: a broker whose memory or disk alarm is on confirms one only."""
     channel = await link.channel(confirms=True)
     key = f"{prefix}.check.{secrets.token_hex(8)}"  # of the default exchange: it names a queue that nobody has
     try:
-        await ask(channel.basic_publish(b"", exchange="", routing_key=key), "publish", _CONFIRM_SECONDS)
+        for _ in range(2):
+            await ask(channel.basic_publish(b"", exchange="", routing_key=key), "publish", _CONFIRM_SECONDS)
     except BrokerRefusedError:
         return True  # we may not publish there, yet it was read
     except BrokerLostError:
-        return await link.flowing()
-    finally:
-        await close_channel(channel)
+        return False
     return True

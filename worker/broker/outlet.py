@@ -94,7 +94,10 @@ class Outlet:
         return confirmations
 
     def _encoded(self, message: Outgoing, identity: str) -> bytes:
-        number, body, most = self._channel.number, message.body, self._channel.max_content_size
+        number, body = self._channel.number, message.body
+        most = self._channel.max_content_size
+        if most <= 0:  # the broker's `frame_max` is 0: frames of any size
+            most = len(body) or 1
         header = ContentHeader(body_size=len(body), properties=wire_properties(message, identity))
         frames = [
             _publish_frame(number, message.exchange, message.routing_key),

@@ -28,6 +28,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `worker orders list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
+    except Exception as error:  # noqa: BLE001 - as Python would tell it, but for what must not be shown
+        from worker.ops.showing import concealed, describe  # noqa: PLC0415 - rarely needed
+
+        code = _tell(["this is an error in the worker itself; report it:", *describe(error, concealed())], FAILED)
     sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - settings and logs are slow to import, and `worker --help` needs neither
 
 import asyncio
+import getpass
 import os
 import re
 import signal
@@ -28,6 +29,11 @@ LevelOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON, and nothing else, to standard output")]
 
+OperatorOption = Annotated[
+    str | None, typer.Option("--operator", metavar="NAME", help="Who does this; default: the user logged in")
+]
+
+_LONGEST_NAME = 200
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOMENT = "expected RFC 3339 with an offset (2026-11-21T12:00:00Z), a date (UTC), or how long ago: 90s, 15m, 2h, 7d"
@@ -51,12 +57,18 @@ class Common:
     def settings(self, *required: str) -> "Settings":
         """Return the settings; `required` names those without a default that the command cannot do without.
 
+        From now on no log line shows one of their secrets.
+
         Raises:
             SettingsError: something is wrong with them.
         """
         from worker.config import load
+        from worker.config.secrets import secrets_of
+        from worker.ops.showing import conceal
 
-        return load(self.config, os.environ, required=required)
+        settings = load(self.config, os.environ, required=required)
+        conceal(secrets_of(settings))
+        return settings
 
     def log(self, level: Level = "critical", stream: TextIO | None = None) -> None:
         """Begin to log, to standard error unless told otherwise; `level` is the command's own default.
@@ -94,6 +106,21 @@ def stop_on_signal() -> asyncio.Event:
     return stop
 
 
+def operator_name(given: str | None) -> str:
+    """Return who does this: whoever is named, or else logged in.
+
+    Raises:
+        typer.BadParameter: the name cannot be one, or this system does not tell who is logged in.
+    """
+    try:
+        name = given if given is not None else os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):  # no name for this user, as in some containers
+        raise typer.BadParameter("expected your name, this system does not tell it", param_hint="--operator") from None
+    if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise typer.BadParameter("expected a name of 1 to 200 printable characters", param_hint="--operator")
+    return name.strip()
+
+
 def parse_moment(text: str) -> datetime:
     """Return the moment that an option names, in UTC.
 
@@ -111,3 +138,15 @@ def parse_moment(text: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise typer.BadParameter(_MOMENT)
+
+
+def parse_age(text: str) -> timedelta:
+    """Return the length of time that an option names.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    found = _AGO.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter("expected a length of time: 90s, 10m, 2h, 7d")
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

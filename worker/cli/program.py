@@ -4,7 +4,22 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import check, dead, demo, documents, gateways, migrate, orders, reconcile, relay, run, sandbox, submit
+from worker.cli import (
+    check,
+    dead,
+    decisions,
+    demo,
+    documents,
+    gateways,
+    migrate,
+    orders,
+    recheck,
+    reconcile,
+    relay,
+    run,
+    sandbox,
+    submit,
+)
 from worker.cli.common import Common, ConfigOption, LevelOption
 
 app = typer.Typer(
@@ -20,6 +35,9 @@ app.command("run")(run.run)
 app.command("relay")(relay.relay)
 app.command("check")(check.check)
 app.command("submit")(submit.submit)
+orders.app.command("resolve")(decisions.resolve)
+orders.app.command("resubmit")(decisions.resubmit)
+orders.app.command("recheck")(recheck.recheck)
 app.add_typer(orders.app, name="orders")
 app.add_typer(dead.app, name="dead")
 app.add_typer(gateways.app, name="gateways")

@@ -19,6 +19,7 @@ PREFIX = "WORKER_"
 _SEPARATOR = "__"
 _GATEWAYS = "gateways"
 _LISTS = (list, tuple, set, frozenset)
+_TABLES = (dict, Mapping)
 _KINDS: Mapping[str, Any] = {**SECTIONS, "routes": dict[str, tuple[str, ...]]}
 
 Table = dict[str, Any]
@@ -95,7 +96,7 @@ def _find(kind: Any, keys: tuple[str, ...]) -> tuple[Path, Any]:
     """Return the path of `keys` as settings spell it, and the type of what is there; None: nothing is known there."""
     whole = _SEPARATOR.join(keys)
     kind = _bare(kind)
-    if get_origin(kind) is dict:
+    if get_origin(kind) in _TABLES:
         return (whole,), get_args(kind)[1]
     key = keys[0].lower()
     if not _is_model(kind) or key not in kind.model_fields:
@@ -103,7 +104,7 @@ def _find(kind: Any, keys: tuple[str, ...]) -> tuple[Path, Any]:
     inner = kind.model_fields[key].annotation
     if len(keys) == 1:
         return (key,), inner
-    if not _is_model(_bare(inner)) and get_origin(_bare(inner)) is not dict:
+    if not _is_model(_bare(inner)) and get_origin(_bare(inner)) not in _TABLES:
         return (whole.lower(),), None  # a plain value has no parts
     path, kind = _find(inner, keys[1:])
     return (key, *path), kind
@@ -126,7 +127,7 @@ def _read(kind: Any, text: str) -> Any:
     start = text.lstrip()[:1]
     if get_origin(kind) in _LISTS and start != "[":
         return [part.strip() for part in text.split(",") if part.strip()]
-    if get_origin(kind) in (*_LISTS, dict) or _is_model(kind) or (_is_secret(kind) and start == "{"):
+    if get_origin(kind) in (*_LISTS, *_TABLES) or _is_model(kind) or (_is_secret(kind) and start == "{"):
         try:
             value = json.loads(text)
         except ValueError:

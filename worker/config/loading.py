@@ -40,13 +40,13 @@ def load(
     Raises:
         SettingsError: something is wrong; it lists everything that is.
     """
-    table, directory = _file(path, environ)
-    loader = _Loader(table, environ, known_adapters() if adapters is None else adapters, directory)
+    table, source = _file(path, environ)
+    loader = _Loader(table, environ, known_adapters() if adapters is None else adapters, source)
     return loader.settings(required)
 
 
-def _file(path: Path | None, environ: Mapping[str, str]) -> tuple[Table, Path]:
-    """Return the file's table, and the directory that files named in settings are relative to."""
+def _file(path: Path | None, environ: Mapping[str, str]) -> tuple[Table, Path | None]:
+    """Return the file's table and where it is; None: there is none, which is well unless one was named."""
     named = environ.get(_PATH_VARIABLE)
     source = "--config" if path is not None else _PATH_VARIABLE
     chosen = path or (Path(named) if named else DEFAULT_PATH)
@@ -54,7 +54,7 @@ def _file(path: Path | None, environ: Mapping[str, str]) -> tuple[Table, Path]:
         table = tomllib.loads(chosen.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         if path is None and not named:
-            return {}, Path.cwd()
+            return {}, None
         message = f"{source}: expected a settings file, there is no {chosen}"
     except OSError as error:
         message = f"{source}: {chosen} cannot be read: {error.strerror or type(error).__name__}"
@@ -63,7 +63,7 @@ def _file(path: Path | None, environ: Mapping[str, str]) -> tuple[Table, Path]:
     except ValueError:
         message = f"{source}: {chosen} is not TOML in UTF-8"
     else:
-        return table, chosen.absolute().parent
+        return table, chosen.absolute()
     raise SettingsError(message)
 
 
@@ -71,10 +71,13 @@ class _Loader:
     """One reading of the settings: collects problems on the way, and raises them at the end."""
 
     def __init__(
-        self, table: Table, environ: Mapping[str, str], adapters: Mapping[str, type[Adapter]], directory: Path
+        self, table: Table, environ: Mapping[str, str], adapters: Mapping[str, type[Adapter]], source: Path | None
     ) -> None:
         self._adapters = adapters
-        self._context = {"directory": directory, "environ": environ}
+        self._source = source
+        self._secret_files: set[Path] = set()
+        directory = Path.cwd() if source is None else source.parent
+        self._context = {"directory": directory, "environ": environ, "files": self._secret_files}
         self._table = table
         self._problems = Problems(overlay(table, environ, self._model))
         for name, right in misspelt(environ):
@@ -91,7 +94,17 @@ class _Loader:
         if self._problems.lines or not (amqp and database and ops and relay and events):
             raise SettingsError(*self._problems.lines)
         valid = {name: gateway for name, gateway in gateways.items() if gateway is not None}
-        return Settings(amqp, database, ops, relay, events, MappingProxyType(routes), MappingProxyType(valid))
+        return Settings(
+            amqp,
+            database,
+            ops,
+            relay,
+            events,
+            MappingProxyType(routes),
+            MappingProxyType(valid),
+            self._source,
+            frozenset(self._secret_files),
+        )
 
     def _check_sections(self) -> None:
         known = [*SECTIONS, "routes", "gateways"]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -90,6 +91,19 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _collector(value: str) -> str:
+    if not value:
+        return value
+    expected = 'expected a URL like http://collector:4318, without a password, or "" to turn it off'
+    try:
+        parts = _split(SecretStr(value), ("http", "https"), "http://collector:4318")
+    except ValueError:
+        raise ValueError(expected) from None
+    if not parts.hostname or "@" in parts.netloc or "," in parts.netloc or parts.query:
+        raise ValueError(expected)
+    return value
+
+
 Listen = Annotated[Address | None, BeforeValidator(_address)]
 EventName = Literal[
     "accepted",
@@ -134,6 +148,9 @@ class Ops(_Section):
     """`[ops]`: the endpoint for operators and probes."""
 
     listen: Listen = Field(Address("127.0.0.1", 9108), description='"host:port"; "" turns it off')
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] = Field(
+        "", description='where spans go, by OTLP over HTTP: http://collector:4318; "" turns it off'
+    )
 
 
 class Relay(_Section):
@@ -170,3 +187,5 @@ class Settings:
     events: Events
     routes: Mapping[str, tuple[str, ...]]  # of every product that some gateway sells, defaults filled in
     gateways: Mapping[str, GatewaySettings]  # by name, in the order of the settings file
+    source: Path | None = None  # the settings file; None: there is none
+    secret_files: frozenset[Path] = frozenset()  # what `{file = "path"}` names

@@ -117,6 +117,7 @@ class Order:
     noted: str | None = None  # the last unlisted code in the journal, so that each is noted once
     delivered: bool = False  # the gateway has once proven that money arrived
 
+    trace: str | None = None  # the W3C context that it came with, as `core.trace` writes it
     id: int = 0  # the ledger's key
     revision: int = 0  # raised by every write of the row, transition or not: what a compare-and-set compares
 

@@ -14,7 +14,7 @@ class Policy:
     settle_queries: int = 3  # and how often it must have been said
     retry_after: tuple[float, ...] = (1, 2, 5, 10, 30, 60)  # after a call that came to nothing
     hint_after: tuple[float, ...] = (1, 2, 5, 10, 30, 60, 300, 900, 3600)  # about a closed order, without an answer
-    unfunded_pause: float = 60  # without submits, once the gateway has said that our money there is used up
+    unfunded_pause: float = 60  # until one order is tried, once the gateway has said that our money is used up
     jitter: float = 0.2  # a delay is stretched or shortened by at most this share
     repeat_safe: bool = False  # the gateway declares that a submit may be repeated
 

@@ -67,14 +67,22 @@ def platform_key(pem: str) -> RSAPublicKey:
     Raises:
         ValueError: it is neither, or not RSA.
     """
-    raw = pem.encode()
     with suppress(ValueError, UnsupportedAlgorithm):
-        key: object = (
-            x509.load_pem_x509_certificate(raw).public_key() if _CERTIFICATE in raw else load_pem_public_key(raw)
-        )
+        found = certificate(pem)
+        key: object = load_pem_public_key(pem.encode()) if found is None else found.public_key()
         if isinstance(key, RSAPublicKey):
             return key
     raise ValueError("expected WeChat Pay's certificate or RSA public key in PEM")
+
+
+def certificate(pem: str) -> x509.Certificate | None:
+    """Return the certificate that `pem` is; None: it is something else.
+
+    Raises:
+        ValueError: it is a damaged one.
+    """
+    raw = pem.encode()
+    return x509.load_pem_x509_certificate(raw) if _CERTIFICATE in raw else None
 
 
 # --- requests ------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ no answer) never reaches an adapter: the sender settles it by whether the reques
 # ruff: noqa: ARG002 - the defaults take what those that override them need
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from worker.core.finding import Finding
 from worker.core.order import Order
 from worker.core.outcome import Report, Submitted
 from worker.gateways.cards import CardAction, CardAnswer, CardRefusal, CardStep
@@ -151,6 +152,13 @@ class Adapter(ABC):
     def acknowledge(self, *, ok: bool) -> Acknowledgement | None:
         """Return what this gateway wants to hear about a callback; None: it sends none."""
         return None
+
+    def self_test(self, now: datetime) -> Iterable[Finding]:
+        """Yield whether its keys and secrets do their work, without a call; the default has nothing to test.
+
+        `Finding.check` is the setting that it is about, or `signature`. No finding holds a secret.
+        """
+        return ()
 
     def notices(self) -> tuple[str, ...]:
         """Return what an operator should know of this gateway at every start, a line each."""

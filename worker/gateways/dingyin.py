@@ -5,13 +5,14 @@ clients" of the platform, which agree on the result codes, the percent-encoding 
 the balance and the callback.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from worker.core.finding import Finding
 from worker.core.masking import mask, mask_text
 from worker.core.money import yuan_to_fen
 from worker.core.order import Event, Order
@@ -30,6 +31,7 @@ from worker.gateways.base import (
 )
 from worker.gateways.features import Callbacks, Features
 from worker.gateways.settings import GatewaySettings, Secret
+from worker.gateways.signing import check_vector
 
 T = TypeVar("T")
 
@@ -189,6 +191,11 @@ class Dingyin(Adapter):
     def acknowledge(self, *, ok: bool) -> Acknowledgement:
         """Answer what ends its repetitions: `OK`, or what the settings say (public clients)."""
         return Acknowledgement(200, self.settings.ack_body.encode()) if ok else Acknowledgement(400, b"FAIL")
+
+    def self_test(self, now: datetime) -> Iterable[Finding]:  # noqa: ARG002 - its key does not end
+        """Sign a fixed text, with characters that GBK has."""
+        signed = wire.sign("k3y", {"userid": "10086", "account": "中国"})
+        return (check_vector(signed, "0E66D8AC17385ED2506977C72F52282A"),)
 
     # --- requests --------------------------------------------------------------------------------
 

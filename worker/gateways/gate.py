@@ -16,20 +16,13 @@ from worker.gateways.breaker import Breaker, BreakerState
 _SHARE = 8  # one slot in so many is kept for each kind of call
 
 
-class _Waiter:
-    __slots__ = ("granted", "query")
-
-    def __init__(self, granted: "asyncio.Future[bool]", *, query: bool) -> None:
-        self.granted = granted
-        self.query = query
-
-
 class Gate:
-    """Admits calls to one gateway, in order of arrival.
+    """Admits calls to one gateway: each kind in order of arrival, and where both wait, by turns.
 
-    Of `concurrency` slots one in eight is kept for queries and one in eight for submits, so that
-    neither can starve the other. Whoever entered must `leave`, in the same kind. The breaker and
-    the pause stop submits only: queries settle what is already there.
+    Of `concurrency` slots one in eight is kept for queries and one in eight for submits; that, and the
+    turns, where there are too few slots or the rate is used up, let neither starve the other. Whoever
+    entered must `leave`, in the same kind. The breaker and the pause stop submits only: queries settle
+    what is already there.
     """
 
     def __init__(
@@ -49,7 +42,8 @@ class Gate:
         self._paused = False
         self._paused_until = -math.inf
         self._trial_until = -math.inf
-        self._waiters: deque[_Waiter] = deque()
+        self._lines: dict[bool, deque[asyncio.Future[bool]]] = {True: deque(), False: deque()}  # queries, submits
+        self._last_query = True  # which kind began last
         self.observe: Callable[[bool, float], None] | None = None
         """Told of each wait that is over: whether for a query, and its seconds."""
         self._timer: asyncio.TimerHandle | None = None
@@ -82,26 +76,28 @@ class Gate:
             self._queries -= 1
         else:
             self._submits -= 1
-        if self._waiters:
+        if self._anybody():
             self._admit()
 
     def record(self, ok: bool) -> None:  # noqa: FBT001 - one fact, and the only argument
         """Tell the breaker how a submit ended: whether there was a readable answer, be it a refusal."""
         self._breaker.record(self._clock(), ok=ok)
-        if self._waiters:
+        if self._anybody():
             self._admit()
 
     # --- how it stands ---------------------------------------------------------------------------
 
     def free_submits(self) -> int:
-        """Return how many submits could begin at once."""
+        """Return how many submits could begin at once; 1 where one would have its turn among waiting queries."""
         now = self._clock()
         if self._stopped(now) or not self._breaker.allows(now):
             return 0
         free = min(self._most - self._submits, self._slots - self._submits - self._queries, self._free_rate(now))
         if self._breaker.retry_at() is not None or self._held(now):
             free = min(free, 1)
-        return max(0, free - sum(not waiter.query for waiter in self._waiters))
+        if self._lines[True] and self._submits < self._most:
+            free = max(free, 1)
+        return max(0, free - len(self._lines[False]))
 
     @property
     def in_flight(self) -> int:
@@ -116,8 +112,7 @@ class Gate:
     @property
     def waiting(self) -> tuple[int, int]:
         """How many submits, and how many queries, wait for a slot."""
-        queries = sum(waiter.query for waiter in self._waiters)
-        return len(self._waiters) - queries, queries
+        return len(self._lines[False]), len(self._lines[True])
 
     @property
     def breaker(self) -> BreakerState:
@@ -180,6 +175,7 @@ class Gate:
             self._submits += 1
         if self._window:
             self._begun.append(now)
+        self._last_query = query
         return True
 
     def _free_rate(self, now: float) -> int:
@@ -193,33 +189,35 @@ class Gate:
 
     def _waits(self, *, query: bool) -> bool:
         """Return whether somebody was here first and can use what is free."""
-        if not self._waiters:
+        if not self._anybody():
             return False
         self._admit()
-        return any(waiter.query is query for waiter in self._waiters)
+        return bool(self._lines[query])
+
+    def _anybody(self) -> bool:
+        return bool(self._lines[True] or self._lines[False])
 
     def _admit(self) -> None:
-        """Let in whoever can be, the first first; then look again when time alone opens the gate."""
-        kinds = [False, True]  # those that are not known to be stuck
-        kept: deque[_Waiter] = deque()
-        while self._waiters and kinds:
-            waiter = self._waiters.popleft()
-            if waiter.granted.done():
-                continue
-            if waiter.query in kinds and self._take(query=waiter.query):
-                waiter.granted.set_result(True)
-                continue
-            if waiter.query in kinds:
-                kinds.remove(waiter.query)
-            kept.append(waiter)
-        self._waiters.extendleft(reversed(kept))
+        """Let in whoever can be, the kinds by turns; then look again when time alone opens the gate."""
+        while self._admit_one(query=not self._last_query) or self._admit_one(query=self._last_query):
+            pass
         self._look_again()
+
+    def _admit_one(self, *, query: bool) -> bool:
+        """Let in the first who waits of a kind; return whether somebody was."""
+        line = self._lines[query]
+        while line and line[0].done():
+            line.popleft()
+        if not line or not self._take(query=query):
+            return False
+        line.popleft().set_result(True)
+        return True
 
     def _look_again(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._waiters:
+        if not self._anybody():
             return
         now = self._clock()
         moments = [self._paused_until]
@@ -237,15 +235,16 @@ class Gate:
             return False
         loop = asyncio.get_running_loop()
         began = self._clock()
-        waiter = _Waiter(loop.create_future(), query=query)
-        self._waiters.append(waiter)
+        granted: asyncio.Future[bool] = loop.create_future()
+        line = self._lines[query]
+        line.append(granted)
         self._admit()
         # a future is settled once: by a slot, by the end of patience, or by the task's cancellation
-        limit = None if patience is None else loop.call_later(patience, _give_up, waiter.granted)
+        limit = None if patience is None else loop.call_later(patience, _give_up, granted)
         try:
-            return await waiter.granted
+            return await granted
         except asyncio.CancelledError:
-            if not waiter.granted.cancelled() and waiter.granted.result():
+            if not granted.cancelled() and granted.result():
                 self.leave(query=query)  # the slot came in the same moment
             raise
         finally:
@@ -253,8 +252,8 @@ class Gate:
                 self.observe(query, self._clock() - began)
             if limit is not None:
                 limit.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            if granted in line:
+                line.remove(granted)
 
 
 def _give_up(granted: "asyncio.Future[bool]") -> None:

@@ -6,10 +6,20 @@ MD5 is what these gateways define; it is no protection that anything else here r
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from worker.core.finding import Finding
+
 
 def md5_upper(data: bytes) -> str:
     """Return the MD5 of `data` as 32 upper-case hexadecimal digits."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest().upper()
+
+
+def check_vector(made: str, expected: str) -> Finding:
+    """Return whether a fixed text was signed as it has to be, with a key that is nobody's."""
+    if made == expected:
+        return Finding.ok("signature", "a fixed text is signed as it has to be")
+    detail = f"a fixed text is signed with {made}, not {expected}"
+    return Finding.failed("signature", detail, "install the worker anew: its code, or MD5 on this machine, is damaged")
 
 
 def sandwich(secret: str, *parameters: Mapping[str, str], encoding: str = "utf-8") -> str:

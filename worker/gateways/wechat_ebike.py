@@ -6,7 +6,7 @@ retired); "WeChat Pay", its own rules for every APIv3 interface (signatures, cal
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from worker.core.finding import Finding
 from worker.core.masking import mask, mask_text
 from worker.core.order import Order
 from worker.core.outcome import Outcome, Report, Status, Submitted
@@ -47,6 +48,7 @@ from worker.gateways.wechat_reading import (
     read_total,
     shown,
 )
+from worker.gateways.wechat_selftest import check_keys
 from worker.gateways.wechat_settings import WechatEbikeSettings
 
 _JSON = "application/json"
@@ -173,6 +175,10 @@ class WechatEbike(Adapter):
         if ok:
             return Acknowledgement(HTTPStatus.NO_CONTENT, b"", _JSON)
         return Acknowledgement(HTTPStatus.BAD_REQUEST, b'{"code":"FAIL","message":"not accepted"}', _JSON)
+
+    def self_test(self, now: datetime) -> Iterable[Finding]:
+        """Use each key once, and yield how long the platform's hold."""
+        return check_keys(self.settings, now)
 
     def notices(self) -> tuple[str, ...]:
         """Return that the service is no more (e-bike document)."""

@@ -5,11 +5,12 @@ the callback and its acknowledgement); "public clients" of the platform, which a
 parameters, the signature, the other statuses, the optional fields of an answer, and how to cancel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 from worker.core.errors import AmountNotSupportedError
+from worker.core.finding import Finding
 from worker.core.masking import mask
 from worker.core.money import fen_to_whole_yuan
 from worker.core.order import Order
@@ -28,6 +29,7 @@ from worker.gateways.base import (
 )
 from worker.gateways.cards import CardAction, CardAnswer, CardRefusal
 from worker.gateways.features import Callbacks, Codes, Features
+from worker.gateways.signing import check_vector, sandwich
 from worker.gateways.wikeyun_cards import AREAS, Cards
 from worker.gateways.wikeyun_wire import WikeyunSettings, Wire
 
@@ -167,6 +169,10 @@ class Wikeyun(Adapter):
     def acknowledge(self, *, ok: bool) -> Acknowledgement:
         """Answer the bare `success` that stops its repetitions (mobile API document, 2.2)."""
         return Acknowledgement(200, b"success") if ok else Acknowledgement(400, b"fail")
+
+    def self_test(self, now: datetime) -> Iterable[Finding]:  # noqa: ARG002 - its secret does not end
+        """Sign a fixed text."""
+        return (check_vector(sandwich("k3y", {"b": "2"}, {"a": "1", "c": "中"}), "55F41CF9D59BFD92032D392B2CF58142"),)
 
     # --- requests --------------------------------------------------------------------------------
 

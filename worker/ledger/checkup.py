@@ -89,6 +89,10 @@ class Checkup:
         """Return what is wrong with the schema and what to run; None: nothing."""
         return await schema_problem(self._pool)
 
+    async def missing_rights(self) -> dict[str, str]:
+        """Return what our user may not do though the worker does it, as the words of a GRANT, by table or sequence."""
+        return {row["name"]: row["rights"] for row in await self._pool.fetch(load("missing_rights"))}
+
     async def missing_transitions(self) -> int:
         """Return how many steps of the machine the database would refuse."""
         known = {tuple(row) for row in await self._pool.fetch(load("transitions"))}

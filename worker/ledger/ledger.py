@@ -230,6 +230,10 @@ class Ledger:
         """Remove events that the broker has confirmed."""
         await self._pool.execute(load("forget_events"), ids)
 
+    async def release_events(self, ids: Sequence[int]) -> None:
+        """Leave events to any worker at once, instead of when our time to publish them is over."""
+        await self._pool.execute(load("release_events"), ids)
+
     async def _fetch(self, name: str, *values: Any) -> "list[asyncpg.Record]":
         return await self._pool.fetch(load(name), *values)
 

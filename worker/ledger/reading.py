@@ -1,6 +1,6 @@
 """The reading side: orders and their stories for people and their programs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from worker.core.order import Order
 from worker.ledger.connection import create_pool, schema_problem
+from worker.ledger.paging import Wanted, walk
 from worker.ledger.queries import load
 from worker.ledger.rows import from_record
 
 if TYPE_CHECKING:
     import asyncpg
-
-PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which orders; None: any. `since` is included, `until` is not; both are about `created_at`."""
-
-    states: Sequence[str] | None = None
-    gateway: str | None = None
-    product: str | None = None
-    source: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +60,7 @@ class Step:
     attempt: int
     code: str | None
     message: str | None
+    evidence: Mapping[str, Any] | None = None  # masked; what proves it, or who decided it
 
     def view(self) -> dict[str, Any]:
         """Return what `orders show --json` tells of it."""
@@ -145,35 +133,20 @@ class Reader:
                 row["attempt"],
                 row["code"],
                 row["message"],
+                row["evidence"],
             )
             for row in lines
         ]
 
-    async def pages(self, wanted: Wanted, limit: int | None = None) -> AsyncIterator[list[Seen]]:
-        """Yield the wanted orders in pages, the newest first, at most `limit` of them; a page never empty."""
-        last: int | None = None
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
-            async with self._moment() as connection:
-                rows = await connection.fetch(
-                    load("list"),
-                    None if wanted.states is None else list(wanted.states),
-                    wanted.gateway,
-                    wanted.product,
-                    wanted.source,
-                    wanted.since,
-                    wanted.until,
-                    last,
-                    size,
-                )
-                page = await _seen(connection, rows)
-            if page:
-                yield page
-                last = page[-1].order.id
-            if len(page) < size:
-                return
-            left = None if left is None else left - len(page)
+    async def pages(
+        self, wanted: Wanted, limit: int | None = None, after: int | None = None
+    ) -> AsyncIterator[list[Seen]]:
+        """Yield the wanted orders in pages, the newest first, at most `limit` of them; a page never empty.
+
+        `after`: the key (`Order.id`) of an order, to go on after it.
+        """
+        async for page in walk(self._moment, _seen, wanted, limit, after):
+            yield page
 
     @asynccontextmanager
     async def _moment(self) -> "AsyncIterator[_Connection]":

@@ -1,16 +1,19 @@
--- A page of orders, newest first; every filter may be NULL. $7 is the last id of the page before.
+-- A page of orders, newest first, from between two ids; every filter may be NULL.
 SELECT o.id, o.order_no, o.source, o.product, o.amount_fen, o.target, o.digest, o.route, o.expires_at, o.correlation_id,
        o.created_at, o.state, o.version, o.gateway, o.attempt, o.sending, o.upstream_no, o.arrived_fen, o.cost_fen,
        o.reason_code, o.reason_message, o.payment, o.payment_expires_at, o.sent_at, o.queries, o.unsent,
        o.absent_count, o.absent_since, o.doubt_code, o.doubt_message, o.review_kind, o.noted, o.delivered,
        o.updated_at, o.revision, o.write_token, o.trace
   FROM orders o
- WHERE ($1::text[] IS NULL OR o.state = ANY($1::text[]))
+ WHERE o.id > $10 AND o.id < $11
+   AND ($1::text[] IS NULL OR o.state = ANY($1::text[]))
    AND ($2::text IS NULL OR o.gateway = $2)
    AND ($3::text IS NULL OR o.product = $3)
    AND ($4::text IS NULL OR o.source = $4)
    AND ($5::timestamptz IS NULL OR o.created_at >= $5)
    AND ($6::timestamptz IS NULL OR o.created_at < $6)
-   AND ($7::bigint IS NULL OR o.id < $7)
+   AND ($7::timestamptz IS NULL OR o.updated_at < $7)
+   AND ($8::bigint IS NULL OR o.amount_fen >= $8)
+   AND ($9::bigint IS NULL OR o.amount_fen <= $9)
  ORDER BY o.id DESC
- LIMIT $8
+ LIMIT $12

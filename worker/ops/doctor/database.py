@@ -45,6 +45,11 @@ async def _look(checkup: Checkup, settings: "Settings") -> AsyncIterator[Finding
     yield _clock(await checkup.skew())
     if (held := await _transactions(checkup)) is not None:
         yield held
+    if rights := await checkup.missing_rights():
+        grants = "; ".join(f"GRANT {each} TO …" for each in rights.values())
+        detail = f"our user may not do all that the worker does with {', '.join(rights)}"
+        yield Finding.failed("database.rights", detail, f"let the tables' owner run: {grants}")
+        return
     problem = await checkup.schema_problem()
     if problem is not None:
         detail, _, fix = problem.rpartition(": ")

@@ -113,7 +113,7 @@ def _addresses(name: str, given: "GatewaySettings") -> Iterator[Finding]:
     notify_url: str | None = getattr(given, "notify_url", None)
     for setting, url in (("base_url", given.base_url), ("notify_url", notify_url)):
         if url is not None and _is_of_a_manual(urlsplit(url).hostname):
-            yield Finding.warning(setting, "its host is an example of a manual, and leads nowhere", "set the real one")
+            yield Finding.warning(setting, "its host is a manual's example, and leads nowhere", "set the real one")
     if notify_url is None:
         return
     notify = urlsplit(notify_url)

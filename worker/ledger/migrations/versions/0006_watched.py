@@ -1,4 +1,4 @@
-"""Watched orders: those in doubt, in front of a person, or waiting for a payer, counted without reading the closed ones."""
+"""The table of watched orders: unknown, waiting for a payer, in review."""
 
 from worker.ledger.migrate import run_folder
 
