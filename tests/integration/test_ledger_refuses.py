@@ -61,6 +61,16 @@ def step(number: str, begin: str, to: str, cause: str, *, alarm: str, evidence: 
     return fill(STEP, number=number, begin=begin, to=to, cause=cause, evidence=evidence, alarm=alarm)
 
 
+def another_attempt(cause: str) -> str:
+    """Return the step by hand that makes a second attempt of S, numbered as it must be, because of `cause`."""
+    done = step(
+        "S", "submitting", "queued", cause, alarm="UPDATE alarms SET task = 'submit' FROM o WHERE order_id = o.id"
+    )
+    done = done.replace("SET state = 'queued'", "SET attempt = 2, state = 'queued'")
+    number = "INSERT INTO attempts (reference, order_id, attempt, gateway) SELECT 'SR2', id, 2, 'g' FROM o"
+    return done.replace("), alarm AS (", f"), numbered AS (\n    {number}\n), alarm AS (")
+
+
 def admission(
     number: str = "'H1'", *, amount: str = "1", version: str = "1", line: str = LINE, alarm: str = ALARM
 ) -> str:
@@ -144,6 +154,7 @@ ORDERS = {
     "another gateway under the same number": update("gateway = 'two'"),
     "another attempt without a number": update("attempt = 2"),
     "an earlier attempt": update("attempt = 1", "A"),
+    "another attempt while the one before may live": another_attempt("not_sent"),
     "an earlier sending": update("sending = 0"),
     "an arrival without a step": update("arrived_fen = 5", "F"),
     "a cost without a step": update("cost_fen = 5", "F"),
@@ -213,12 +224,13 @@ async def test_the_database_refuses(settled_dsn: str, statement: str) -> None:
     [
         step("S", "submitting", "succeeded", "arrived", alarm=RUNG),
         step("S", "submitting", "pending", "accepted", alarm=SET),
+        another_attempt("rejected"),
         step("F", "succeeded", "succeeded", "claimed", alarm=KEPT),
         admission(),
         update("noted = 'x'"),
         "UPDATE alarms SET due_at = now()",
     ],
-    ids=["an end", "a step", "a note", "an admission", "a counter", "an alarm moved"],
+    ids=["an end", "a step", "another attempt", "a note", "an admission", "a counter", "an alarm moved"],
 )
 async def test_the_same_by_hand_is_allowed_where_it_keeps_the_rules(settled_dsn: str, statement: str) -> None:
     """The refusals above are not refusals of everything: what differs is the rule that each breaks."""

@@ -1,8 +1,8 @@
 """Orders in pages, the newest first, at a cost that does not grow with the orders that nobody asked for.
 
-Orders that are still open, or in review, are found by the small tables that only have those. All others are walked
-through by their ids, some at a time, so that no statement is long; a time of admission bounds the ids, which were given
-out in that order, but for the moment that a statement may take.
+They are walked through by their ids, some at a time, so that no statement is long. Orders that are still open, or in
+review, are found by the small tables that only have those. A time of admission bounds the ids, which were given out in
+that order, but for the moment that a statement may take.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PAGE = 500
 WINDOW = 50_000
-"""Ids that one statement looks at."""
+"""Ids that one statement looks through."""
 _SLACK = timedelta(minutes=10)
 """Far more than a statement may take: of two orders that were admitted so far apart, the older has the lower id."""
 _CLOSE_ENOUGH = 1_000  # ids
@@ -88,7 +88,7 @@ async def walk(
     left = limit
     while high > low + 1 and (left is None or left > 0):
         size = PAGE if left is None else min(PAGE, left)
-        floor = max(low, high - WINDOW) if small is None else low
+        floor = max(low, high - WINDOW)
         async with moment() as connection:
             name, found = ("list", ()) if small is None else ("list_open", small)
             rows = await connection.fetch(load(name), *wanted.values(), floor, high, size, *found)

@@ -434,6 +434,11 @@ BEGIN
             SELECT FROM attempts a
              WHERE a.reference = n.order_no || 'R' || n.attempt AND a.order_id = n.id AND a.attempt = n.attempt
         )))
+        OR (n.attempt <> b.attempt AND (n.state <> 'queued' OR NOT EXISTS (
+            SELECT FROM journal j
+             WHERE j.order_id = n.id AND j.version = n.version AND j.at = now()
+               AND j.cause IN ('rejected', 'refused', 'unfunded', 'resubmitted')
+        )))
         OR (n.version > b.version AND NOT EXISTS (
             SELECT FROM journal j
              WHERE j.order_id = n.id AND j.version = n.version AND j.at = now()

@@ -6,13 +6,12 @@ SELECT o.id, o.order_no, o.source, o.product, o.amount_fen, o.target, o.digest, 
        o.absent_count, o.absent_since, o.doubt_code, o.doubt_message, o.review_kind, o.noted, o.delivered,
        o.updated_at, o.revision, o.write_token, o.trace
   FROM (
-    SELECT a.order_id FROM alarms a WHERE a.task = ANY($13::text[])
+    SELECT a.order_id FROM alarms a WHERE a.order_id > $10 AND a.order_id < $11 AND a.task = ANY($13::text[])
     UNION ALL
-    SELECT w.order_id FROM watched w WHERE w.state = ANY($14::text[])
+    SELECT w.order_id FROM watched w WHERE w.order_id > $10 AND w.order_id < $11 AND w.state = ANY($14::text[])
 ) c
   JOIN orders o ON o.id = c.order_id
- WHERE c.order_id > $10 AND c.order_id < $11
-   AND ($1::text[] IS NULL OR o.state = ANY($1::text[]))
+ WHERE ($1::text[] IS NULL OR o.state = ANY($1::text[]))
    AND ($2::text IS NULL OR o.gateway = $2)
    AND ($3::text IS NULL OR o.product = $3)
    AND ($4::text IS NULL OR o.source = $4)
