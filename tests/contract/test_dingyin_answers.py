@@ -231,6 +231,10 @@ def test_balance_in_yuan(body: str) -> None:
     assert answered(adapter().balance(NOW), body.encode("gbk")) == 9_850
 
 
+def test_a_balance_below_zero_is_what_we_owe() -> None:
+    assert answered(adapter().balance(NOW), document("user", balance="-12.3").encode("gbk")) == -1_230
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [(document("user", balance="98.5", resultno="5005"), 200), (document("user", balance="much"), 200),

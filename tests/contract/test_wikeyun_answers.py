@@ -173,14 +173,16 @@ def test_a_query_without_data(data: object) -> None:
 # --- answers about the balance -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("money", "fen"), [("100", 10_000), ("100.50", 10_050), (98.5, 9_850), (7, 700)])
+@pytest.mark.parametrize(
+    ("money", "fen"), [("100", 10_000), ("100.50", 10_050), (98.5, 9_850), (7, 700), ("-0.50", -50)]
+)
 def test_balance_in_yuan(money: object, fen: int) -> None:
     assert answered(adapter().balance(NOW), {"code": "0000", "data": {"money": money, "id": 1}}) == fen
 
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [({"code": "0000", "data": {}}, 200), ({"code": "0000", "data": {"money": "much"}}, 200),
+    [({"code": "0000", "data": {}}, 200), ({"code": "0000", "data": {"money": "--1"}}, 200),
      ({"code": "1003", "msg": "no"}, 200), (b"<html>", 200), ({"code": "0000", "data": {"money": "1"}}, 500)],
 )  # fmt: skip
 def test_balance_that_cannot_be_read(body: object, status: int) -> None:

@@ -300,7 +300,10 @@ def test_whatever_the_gateway_does_the_order_ends_where_it_truly_stands(
     order_no = f"F{fault.ending}"
     expected = fault.events.split()
     last = here.producer.await_event(order_no, expected[-1], seconds=30).body
-    assert here.producer.names(order_no) == expected
+    told = here.producer.names(order_no)
+    # a state that lasted no longer than the worker's own answer took may have been passed over
+    assert {expected[0], expected[-1]} <= set(told)
+    assert [name for name in expected if name in told] == told
     assert here.facts.await_state(order_no, fault.state) == fault.state
     assert last["state"] == fault.state
     assert (last["reason"] or {}).get("code") == fault.reason

@@ -145,7 +145,7 @@ def test_a_command_and_its_answer_have_the_trace_of_the_command(here: Stage, tap
     order = wire.order("W-5", gateway="quiet", mobile="13800138009")  # never called back about
     here.producer.submit(order, headers=headers)
     here.facts.await_state("W-5", "pending")
-    (push,) = tap.about("W-5")
+    push, *_ = tap.about("W-5")
     spans(ordered, push.headers)
     with Commander(here.amqp_url, here.prefix) as commander:
         for name, body in (("order.query", {"order_no": "W-5"}), ("balance.show", {"gateway": "quiet"})):

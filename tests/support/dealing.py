@@ -32,7 +32,7 @@ from worker.gateways.registry import adapters
 
 HOUSES: Mapping[str, House] = find()
 TIMES = {
-    "timeout_seconds": 1.0,
+    "timeout_seconds": 2.0,
     "lease_seconds": 5,
     "query_after_seconds": [0.1],
     "settle_seconds": 0.6,
@@ -43,7 +43,7 @@ QUICK: Mapping[str, Any] = {
     "port": 0,
     "by_ending": False,
     "settle_after": 0.1,
-    "late_seconds": 1.5,
+    "late_seconds": 3.0,
     "slow_seconds": 0.1,
     "absent_seconds": 0.3,
     "unlisted_seconds": 0.3,
