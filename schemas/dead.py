@@ -67,7 +67,7 @@ class SubmitRefused(Message):
 class DeadLine(Message):
     """One line of `worker dead list --json`."""
 
-    id: str = Field(min_length=1, description="What `--id` takes")
+    id: str = Field(min_length=1, description="What `--id` takes; it stays the same as long as the letter lies there")
     reason: ReasonName | Literal["unroutable"] = Field(
         description="The letter's reason; `unroutable`: no queue takes its key"
     )

@@ -21,7 +21,9 @@ from worker.core.order import Event, Fact, Order, State, Task
 from worker.core.policy import Policy
 from worker.embedded import create_database, drop_database
 from worker.ledger.connection import LIMITS, _prepare
+from worker.ledger.paging import Wanted
 from worker.ledger.queries import load
+from worker.ledger.reading import Reader
 from worker.ledger.rows import admit_values, event_values, from_record, step_values
 
 WAITING = 100_000
@@ -193,7 +195,7 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
         "take_events": (500,),
         "forget_events": (list(range(1000, 1000 + BATCH)),),
         "list": (None, "two", "oil", "shop", *DAY, None, 1, None, ids[0] - 50_000, ids[0], 500),
-        "list_open": (["review", "queued"], *[None] * 8, 0, 2**62, 500, ["submit"], ["review"]),
+        "list_open": (["review", "queued"], *[None] * 8, ids[0] - 25_000, ids[0] + 25_000, 500, ["submit"], ["review"]),
         "near": (ids[0],),
         "known": ([order.order_no for order in pending],),
         "release_events": ([1, 2, 3],),
@@ -314,3 +316,29 @@ async def test_plans_that_were_made_on_empty_tables_hold_when_they_grow(ledger_d
             await home.ledger.claim("one", Task.LEASE, batch, 60)
         await home.pool.execute("SELECT pg_stat_force_next_flush()")
         assert await home.value(READ) == 0
+
+
+FETCHED = (
+    "SELECT coalesce(idx_tup_fetch, 0) + coalesce(seq_tup_read, 0) FROM pg_stat_user_tables WHERE relname = 'orders'"
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (Wanted(["review"]), 1),
+        (Wanted(["review", "unknown"], "one", "mobile", "shop"), 1),
+        (Wanted(since=datetime.now(UTC) + timedelta(hours=1)), 0),
+        (Wanted(until=datetime.now(UTC) - timedelta(days=1)), 0),
+    ],
+)
+async def test_rare_orders_are_listed_without_reading_the_others(big_dsn: str, wanted: Wanted, count: int) -> None:
+    async with house(big_dsn, size=1) as home, Reader.connect(big_dsn) as reader:
+        oldest = await home.ledger.find("F1")
+        assert oldest is not None
+        await home.ledger.apply(oldest, Fact(Event.MISMATCH, code="mismatch", evidence={"a": 1}))
+        await home.pool.execute("SELECT pg_stat_force_next_flush()")
+        before = await home.value(FETCHED)
+        assert [len(page) async for page in reader.pages(wanted)] == [count] * count
+        await reader._pool.execute("SELECT pg_stat_force_next_flush()")
+        assert await home.value(FETCHED) - before < 2_000

@@ -7,10 +7,12 @@ nothing is taken in hand while the broker takes no messages, since it could not 
 """
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from io import SEEK_END
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import NamedTuple
 
 import structlog
 from aiormq import Channel
@@ -52,12 +54,17 @@ class _Place(NamedTuple):
 class Letterbox:
     """The letters that are in hand, the oldest first. `more`: so many lie there that there was no room for."""
 
-    def __init__(self, topology: Topology, channel: Channel, publisher: Publisher, spool: Any) -> None:
+    def __init__(
+        self, topology: Topology, link: Link, publisher: Publisher, spool: "SpooledTemporaryFile[bytes]"
+    ) -> None:
         self._topology = topology
-        self._channel = channel
+        self._link = link
         self._publisher = publisher
         self._spool = spool
-        self._places: dict[int, _Place] = {}  # by the letter's position
+        self._channel: Channel | None = None
+        self._places: dict[int, _Place] = {}  # of what is in hand, by position, which is the order of the tags
+        self._gone: set[str] = set()  # ids of what was acknowledged
+        self._copies = 0  # that were laid there
         self.letters: list[Letter] = []
         self.more = 0
 
@@ -77,16 +84,18 @@ class Letterbox:
         try:
             link = await Link.connect(url, "worker dead")
             await _lock(link, f"{topology.dead}.reader")
-            channel = await link.channel()
-            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
-                box = cls(topology, channel, publisher, spool)
-                # an answer, be it that no queue takes it, proves that messages are taken
+            # an answer, be it that no queue takes it, proves that messages are taken; under an alarm the first one
+            # still is
+            for _ in range(2):
                 await publisher.publish(Outgoing("", f"{topology.dead}.reader.probe", b""))
+            with SpooledTemporaryFile(_IN_MEMORY) as spool:
+                box = cls(topology, link, publisher, spool)
                 try:
-                    await box._collect(link)
+                    await box._take()
                     yield box
                 finally:
-                    await box._give_back(link)
+                    with suppress(BrokerLostError):  # what the broker does not hear of, it gives back by itself
+                        await box._put_back()
         finally:
             if link is not None:
                 await link.close()
@@ -96,20 +105,19 @@ class Letterbox:
         """Return the body of the letter at a position of `letters`."""
         place = self._places[position]
         self._spool.seek(place.start)
-        body: bytes = self._spool.read(place.size)
-        return body
+        return self._spool.read(place.size)
 
     async def publish(self, messages: Sequence[Outgoing]) -> list[bool]:
-        """Publish messages; return for each whether it is confirmed, and some exchange or queue took it.
+        """Publish messages; return for each whether some queue took it. All are confirmed.
 
         Raises:
             BrokerLostError: some could not be published, or the letters are not in hand any more.
         """
-        results: list[bool] = [False] * len(messages)
+        results = [False] * len(messages)
         left = list(range(len(messages)))
-        lost: BrokerLostError | None = None
+        lost = BrokerLostError("publish: not confirmed")
         for _ in range(TRIES):
-            if self._channel.is_closed:
+            if self._held.is_closed:
                 raise BrokerLostError("the broker has taken the letters back")
             answers = await self._publisher.publish_many([messages[index] for index in left])
             again = []
@@ -122,29 +130,44 @@ class Letterbox:
             if not again:
                 return results
             left = again
-        raise lost or BrokerLostError("publish: not confirmed")
+        raise lost
 
     async def forget(self, positions: Sequence[int]) -> None:
-        """Remove letters from their queue; when this returns, the broker has heard it.
+        """Remove letters from their queue.
 
         Raises:
-            BrokerLostError: it may not have heard all of it: what it has not, lies there again.
+            BrokerLostError: the broker may not have heard all of it: what it has not, lies there again.
         """
-        for position in positions:
-            await ask(self._channel.basic_ack(self._places[position].tag), "acknowledge a letter")
-            del self._places[position]
+        first = list(islice(self._places, len(positions)))
+        if first == sorted(positions):  # nothing that stays comes before: one word is enough for all
+            if first:
+                await ask(self._held.basic_ack(self._places[first[-1]].tag, multiple=True), "acknowledge letters")
+        else:
+            for position in positions:
+                await ask(self._held.basic_ack(self._places[position].tag), "acknowledge a letter")
         # the answer to any question proves that the acks before it were read
-        await ask(self._channel.basic_qos(prefetch_count=MOST), "confirm the acks")
+        await ask(self._held.basic_qos(prefetch_count=MOST), "confirm the acks")
+        for position in positions:
+            del self._places[position]
+            self._gone.add(self.letters[position].id)
 
-    # --- taking in hand, and giving back -----------------------------------------------------------
+    @property
+    def _held(self) -> Channel:
+        """The channel on which the letters are in hand."""
+        if self._channel is None:
+            raise BrokerLostError("the letters are not in hand")
+        return self._channel
 
-    async def _collect(self, link: Link) -> None:
+    # --- taking in hand, and putting back ----------------------------------------------------------
+
+    async def _take(self) -> None:
+        channel = self._channel = await self._link.channel()
+        counting = await self._link.channel()
         loop = asyncio.get_running_loop()
         began = came = loop.time()
-        counting = await link.channel()
         expected = ready = await _ready(counting, self._topology.dead)
-        await ask(self._channel.basic_qos(prefetch_count=MOST), "qos")
-        consumer = await ask(self._channel.basic_consume(self._topology.dead, self._on_message), "read the letters")
+        await ask(channel.basic_qos(prefetch_count=MOST), "qos")
+        consumer = await ask(channel.basic_consume(self._topology.dead, self._on_message), "read the letters")
         quiet = 0
         while quiet < QUIET_LOOKS and len(self.letters) < MOST:
             before = len(self.letters)
@@ -154,37 +177,50 @@ class Letterbox:
             came = now if some else came
             quiet = 0 if some or ready else quiet + 1
             enough = len(self.letters) >= expected and now - began > LONGEST_SECONDS
-            if enough or now - came > STUCK_SECONDS or self._channel.is_closed:
+            if enough or now - came > STUCK_SECONDS or channel.is_closed:
                 break
-        if self._channel.is_closed:
-            raise BrokerLostError("the channel ended while the letters were read")
-        await ask(self._channel.basic_cancel(consumer.consumer_tag or ""), "stop reading")
-        self.more = ready
+        await ask(channel.basic_cancel(consumer.consumer_tag or ""), "stop reading")
         await close_channel(counting)
+        self.more = ready
 
     async def _on_message(self, message: DeliveredMessage) -> None:
         frame = message.delivery
         if not isinstance(frame, Basic.Deliver) or frame.delivery_tag is None:
             return
         delivery = read_delivery(self._topology.dead, frame, message)
-        self._spool.seek(0, 2)
+        self._spool.seek(0, SEEK_END)
         self._places[len(self.letters)] = _Place(frame.delivery_tag, self._spool.tell(), len(delivery.body))
         self._spool.write(delivery.body)
         self.letters.append(read_letter(delivery, self._topology))
 
-    async def _give_back(self, link: Link) -> None:
-        """Lay anew what came back before, and return the rest; what the broker does not hear, it does by itself."""
-        held = len(self._places)
-        with suppress(BrokerLostError):
-            try:
-                await self._renew()
-            finally:
-                await ask(self._channel.basic_nack(0, multiple=True, requeue=True), "give the letters back")
-            await ask(self._channel.basic_qos(prefetch_count=1), "confirm that")
-            await self._await_return(link, held)
-        await close_channel(self._channel)
+    async def _put_back(self) -> None:
+        """Give back what is in hand. A quorum queue may overlook acks before a channel ends: that is looked into."""
+        for left in reversed(range(TRIES)):
+            self._copies = 0
+            await self._give_back()
+            expected = len(self._places) + self._copies + self.more
+            if await self._lie_there(expected) <= expected or not self._gone or not left:
+                return
+            # something is new, or has come back though it was acknowledged
+            self._places.clear()
+            self.letters = []
+            await self._take()
+            await self.forget(
+                [place for place in self._places if (it := self.letters[place]).returned and it.id in self._gone]
+            )
+
+    async def _give_back(self) -> None:
+        channel = self._held
+        try:
+            await self._renew()
+        finally:
+            # not left to the end of the channel: some brokers count only that
+            await ask(channel.basic_nack(0, multiple=True, requeue=True), "give the letters back")
+            await ask(channel.basic_qos(prefetch_count=1), "confirm that")
+            await close_channel(channel)
 
     async def _renew(self) -> None:
+        """Lay anew what came back before."""
         worn = [position for position in self._places if self.letters[position].worn]
         for start in range(0, len(worn), BATCH):
             some = worn[start : start + BATCH]
@@ -194,16 +230,21 @@ class Letterbox:
             except BrokerLostError as error:
                 log.warning("letters_not_renewed", count=len(worn) - start, error=str(error))
                 raise
-            await self.forget([each for each, fine in zip(some, taken, strict=True) if fine])
+            done = [each for each, fine in zip(some, taken, strict=True) if fine]
+            await self.forget(done)
+            self._copies += len(done)
 
-    async def _await_return(self, link: Link, count: int) -> None:
-        """Wait until whoever reads next finds them all; a quorum queue takes a moment."""
-        counting = await link.channel()
+    async def _lie_there(self, count: int) -> int:
+        """Return how many lie there, once at least `count` do: what is given back takes a moment."""
+        counting = await self._link.channel()
+        ready = 0
         for _ in range(int(STUCK_SECONDS / LOOK_SECONDS)):
-            if await _ready(counting, self._topology.dead) >= count:
-                break
             await asyncio.sleep(LOOK_SECONDS)
+            ready = await _ready(counting, self._topology.dead)
+            if ready >= count:
+                break
         await close_channel(counting)
+        return ready
 
 
 async def _lock(link: Link, name: str) -> None:

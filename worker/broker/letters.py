@@ -53,7 +53,8 @@ class Letter:
     queue: str | None
     key: str
     at: datetime | None
-    worn: bool  # it was handed out before and came back, which a queue may allow but a few times
+    returned: bool  # it was handed out before and came back
+    worn: bool  # and that was counted: a queue may allow it but a few times
     properties: Properties
 
     def outgoing(self, exchange: str, key: str, body: bytes, headers: Mapping[str, Any]) -> Outgoing:
@@ -89,6 +90,7 @@ def read_letter(delivery: Delivery, topology: Topology) -> Letter:
         queue=death.queue,
         key=delivery.routing_key,
         at=death.at,
+        returned=delivery.redelivered,
         worn=isinstance(count, int) and count > 0,
         properties=delivery.properties,
     )

@@ -3,13 +3,22 @@
 # ruff: noqa: PLC0415 - the database's client is slow to import, and `worker --help` does not need it
 
 import asyncio
-import getpass
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.common import Common, ConfigOption, FailedError, JsonOption, LevelOption, common, keep_options
+from worker.cli.common import (
+    Common,
+    ConfigOption,
+    FailedError,
+    JsonOption,
+    LevelOption,
+    OperatorOption,
+    common,
+    keep_options,
+    operator_name,
+)
 from worker.cli.output import Table, moment, write_json
 from worker.core.money import fen_to_text
 
@@ -23,17 +32,6 @@ app = typer.Typer(no_args_is_help=True, help="See, pause and resume gateways.", 
 
 GatewayArgument = Annotated[str, typer.Argument(metavar="GATEWAY", help="Its name in the settings")]
 _LONGEST_NOTE = 200
-
-
-def _operator(given: str | None) -> str:
-    """Return who does this: whoever is named, or else logged in."""
-    try:
-        name = given if given is not None else getpass.getuser()
-    except (OSError, KeyError):  # no name for this user, as in some containers
-        raise typer.BadParameter("expected your name, this system does not tell it", param_hint="--operator") from None
-    if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NOTE:
-        raise typer.BadParameter("expected a name of 1 to 200 printable characters", param_hint="--operator")
-    return name.strip()
 
 
 def _known(settings: "Settings", gateway: str) -> None:
@@ -114,7 +112,7 @@ def pause_gateway(
     gateway: GatewayArgument,
     *,
     note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever finds it paused")] = "",
-    operator: Annotated[str | None, typer.Option(metavar="NAME", help="Who; default: the user logged in")] = None,
+    operator: OperatorOption = None,
     config: ConfigOption = None,
     log_level: LevelOption = None,
 ) -> None:
@@ -128,7 +126,7 @@ def pause_gateway(
     options = common(context, config, log_level)
     settings = options.settings("database.dsn", "gateways")
     _known(settings, gateway)
-    in_flight = asyncio.run(_pause(options, settings, gateway, _operator(operator), note.strip()))
+    in_flight = asyncio.run(_pause(options, settings, gateway, operator_name(operator), note.strip()))
     typer.echo(f"{gateway}: paused; workers obey within seconds, {in_flight} calls were in flight")
 
 

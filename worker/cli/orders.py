@@ -1,11 +1,11 @@
-"""`worker orders …`: what the ledger knows about orders."""
+"""`worker orders list` and `show`: what the ledger knows about orders."""
 
 # ruff: noqa: PLC0415 - the database's client is slow to import, and `worker --help` does not need it
 
 import asyncio
 import re
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,22 +18,27 @@ from worker.cli.common import (
     LevelOption,
     common,
     keep_options,
+    parse_age,
     parse_moment,
 )
-from worker.cli.output import Table, moment, write_fields, write_json
-from worker.core.masking import mask
+from worker.cli.output import Table, moment, write_json
+from worker.cli.story import write_story
 from worker.core.money import fen_to_text
 from worker.core.order import ACCOUNT_FIELDS, State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.ledger.reading import Reader, Seen, Step, Wanted
+    from worker.config import Settings
+    from worker.ledger.connection import Pool
+    from worker.ledger.paging import Wanted
+    from worker.ledger.reading import Reader, Seen
 
-app = typer.Typer(no_args_is_help=True, help="Read orders.", callback=keep_options)
+app = typer.Typer(no_args_is_help=True, help="Read orders, and decide about those in review.", callback=keep_options)
 
 _ORDER_NO = re.compile(r"[A-Za-z0-9_-]{1,28}")
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
+OrderArgument = Annotated[str, typer.Argument(metavar="ORDER_NO", help="The producer's number")]
 _MOMENT_HELP = "RFC 3339 with an offset, a date (UTC), or how long ago: 15m, 2h, 7d"
 
 
@@ -51,7 +56,16 @@ def list_orders(
     until: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="WHEN", help="Admitted before then: the same forms")
     ] = None,
+    older_than: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_age, metavar="AGE", help="In its state for longer than that: 90s, 10m, 2h, 7d"),
+    ] = None,
+    min_fen: Annotated[int | None, typer.Option(min=1, metavar="FEN", help="Of at least so much")] = None,
+    max_fen: Annotated[int | None, typer.Option(min=1, metavar="FEN", help="Of at most so much")] = None,
     limit: Annotated[int, typer.Option(min=0, help="At most so many, the newest first; 0: all")] = 50,
+    after: Annotated[
+        str | None, typer.Option(metavar="ORDER_NO", help="Go on after this order, the last of the page before")
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     log_level: LevelOption = None,
@@ -62,25 +76,30 @@ def list_orders(
             raise typer.BadParameter("expected a name of [a-z0-9_-]", param_hint=option)
     if product is not None and product not in ACCOUNT_FIELDS:
         raise typer.BadParameter(f"expected one of {', '.join(ACCOUNT_FIELDS)}", param_hint="--product")
-    from worker.ledger.reading import Wanted
+    from worker.ledger.paging import Wanted
 
     states = [each.value for each in state] if state else None
-    wanted = Wanted(states, gateway, product, source, since, until)
-    asyncio.run(_list(common(context, config, log_level), wanted, limit or None, as_json=as_json))
+    unchanged = None if older_than is None else datetime.now(UTC) - older_than
+    wanted = Wanted(states, gateway, product, source, since, until, unchanged, min_fen, max_fen)
+    asyncio.run(_list(common(context, config, log_level), wanted, limit or None, after, as_json=as_json))
 
 
-async def _list(options: Common, wanted: "Wanted", limit: int | None, *, as_json: bool) -> None:
-    count = 0
+async def _list(options: Common, wanted: "Wanted", limit: int | None, after: str | None, *, as_json: bool) -> None:
+    count, last = 0, ""
     table = Table("order", "created", "state", "product", ">yuan", "gateway", ">attempt", "reason")
     async with reader(options) as ledger:
-        async for page in ledger.pages(wanted, limit):
-            count += len(page)
+        begin = None if after is None else await ledger.seen(after)
+        if after is not None and begin is None:
+            raise FailedError(f"--after {after}: there is no such order")
+        async for page in ledger.pages(wanted, limit, None if begin is None else begin.order.id):
+            count, last = count + len(page), page[-1].order.order_no
             if as_json:
                 write_json(seen.view() for seen in page)
             else:
                 table.write(map(_row, page))
     if not as_json and count in (0, limit):
-        typer.echo("no such orders" if count == 0 else f"the newest {count}; --limit 0 lists all", err=True)
+        shown = f"the newest {count}; --limit 0 lists all" if after is None else f"{count} more"
+        typer.echo("no such orders" if count == 0 else f"{shown}; --after {last} goes on", err=True)
 
 
 def _row(seen: "Seen") -> list[str]:
@@ -100,7 +119,7 @@ def _row(seen: "Seen") -> list[str]:
 @app.command("show")
 def show_order(
     context: typer.Context,
-    order_no: Annotated[str, typer.Argument(metavar="ORDER_NO", help="The producer's number")],
+    order_no: OrderArgument,
     *,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -112,74 +131,54 @@ def show_order(
 
 async def _show(options: Common, order_no: str, *, as_json: bool) -> None:
     async with reader(options) as ledger:
-        found = await ledger.story(order_no) if _ORDER_NO.fullmatch(order_no) else None
+        found = await ledger.story(order_number(order_no))
     if found is None:
         raise FailedError(f"{order_no}: there is no such order")
     seen, steps = found
     if as_json:
         write_json([{**seen.view(), "journal": [step.view() for step in steps]}])
         return
-    write_fields(_fields(seen))
-    typer.echo()
-    table = Table("when", "from", "to", "cause", ">attempt", "code", "message")
-    table.write(map(_line, steps))
+    write_story(seen, steps)
 
 
-def _fields(seen: "Seen") -> list[tuple[str, str]]:
-    order = seen.order
-    account = str(order.target.get(ACCOUNT_FIELDS.get(order.product, ""), ""))
-    reason = order.reason
-    return [
-        ("order", order.order_no),
-        ("source", order.source),
-        ("product", order.product),
-        ("account", mask(account) if account else ""),
-        ("state", f"{order.state} (version {order.version})"),
-        ("reason", f"{reason.code}: {reason.message}" if reason else ""),
-        ("gateway", f"{order.gateway}, attempt {order.attempt} as {order.reference}"),
-        ("upstream", order.upstream_no or ""),
-        ("amount", f"{fen_to_text(order.amount_fen)} yuan"),
-        ("arrived", _yuan(order.arrived_fen)),
-        ("cost", _yuan(order.cost_fen)),
-        ("created", moment(seen.created_at)),
-        ("updated", moment(seen.updated_at)),
-        ("due", moment(seen.due_at)),
-    ]
+def order_number(text: str) -> str:
+    """Return a number that an order may have.
 
-
-def _yuan(fen: int | None) -> str:
-    return "" if fen is None else f"{fen_to_text(fen)} yuan"
-
-
-def _line(step: "Step") -> list[str]:
-    return [
-        moment(step.at),
-        step.from_state or "(new)",
-        step.to_state,
-        step.cause,
-        str(step.attempt),
-        step.code or "",
-        step.message or "",
-    ]
+    Raises:
+        FailedError: none may have it.
+    """
+    if _ORDER_NO.fullmatch(text) is None:
+        raise FailedError(f"{text}: there is no such order")
+    return text
 
 
 @asynccontextmanager
 async def reader(options: Common) -> "AsyncIterator[Reader]":
-    """Give a reader of the ledger that the settings name, whose schema is ours.
+    """Give a reader of the ledger that the settings name; raises as `database` does."""
+    async with database(options, options.settings("database.dsn")) as (_, ledger):
+        yield ledger
+
+
+@asynccontextmanager
+async def database(options: Common, settings: "Settings") -> "AsyncIterator[tuple[Pool, Reader]]":
+    """Give the database that the settings name, whose schema is ours, and a reader of it.
 
     Raises:
         FailedError: the database is away, refuses us, or has another schema.
-        SettingsError: the settings cannot be used.
     """
+    from worker.ledger.connection import create_pool
     from worker.ledger.reading import Reader
     from worker.ledger.trouble import describe
 
-    settings = options.settings("database.dsn")
     options.log()
     try:
-        async with Reader.connect(settings.database.dsn.get_secret_value()) as ledger:
+        pool = await create_pool(settings.database.dsn.get_secret_value(), 1)
+        try:
+            ledger = Reader(pool)
             await _expect_schema(ledger)
-            yield ledger
+            yield pool, ledger
+        finally:
+            pool.terminate()
     except BrokenPipeError:
         raise  # of whoever reads our output, not of the database
     except Exception as error:

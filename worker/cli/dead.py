@@ -1,0 +1,237 @@
+"""`worker dead …`: what could not be processed: look at it, send it through the same gate again, or drop it."""
+
+# ruff: noqa: PLC0415 - the broker's client and the models are slow to import, and `worker --help` needs neither
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.common import (
+    ConfigOption,
+    FailedError,
+    JsonOption,
+    LevelOption,
+    OperatorOption,
+    common,
+    keep_options,
+    operator_name,
+)
+from worker.cli.dead_choice import (
+    DryRunOption,
+    IdOption,
+    OrderOption,
+    ReasonOption,
+    Selection,
+    YesOption,
+    asks,
+    batches,
+    confirmed,
+    letters_in_hand,
+    letters_text,
+    selection,
+    wanted_rows,
+    without_known,
+)
+from worker.cli.dead_output import Row, say_forecast, write_groups, write_letters
+from worker.cli.output import write_json
+
+if TYPE_CHECKING:
+    from worker.config import Settings
+
+_LONGEST_NOTE = 200
+
+app = typer.Typer(
+    no_args_is_help=True, help="List, replay and drop what could not be processed.", callback=keep_options
+)
+
+
+@app.command("list")
+def list_letters(
+    context: typer.Context,
+    *,
+    reason: ReasonOption = None,
+    order_no: OrderOption = None,
+    letter_id: IdOption = None,
+    limit: Annotated[
+        int | None, typer.Option(min=0, help="At most so many letters; 0: all. Default: 50, with --json all")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    log_level: LevelOption = None,
+) -> None:
+    """List what could not be processed: by reason, gateway and age, then the newest; with --json a line each.
+
+    Looking wears no letter out, however often it is done.
+    """
+    chosen = selection(reason, order_no, letter_id)
+    options = common(context, config, log_level)
+    settings = options.settings("amqp.url")
+    options.log("error")
+    rows, more = asyncio.run(_list(settings, chosen))
+    rows.sort(key=Row.age_key)
+    if as_json:
+        write_json(row.view() for row in (rows[:limit] if limit else rows))
+        return
+    shown = 50 if limit is None else limit or len(rows)
+    if rows:
+        write_groups(rows, datetime.now(UTC))
+        typer.echo()
+        write_letters(rows[:shown])
+    notes = ["no such letters"] if not rows else []
+    notes += [f"the newest {shown} of {len(rows)}; --limit 0 lists all"] if shown < len(rows) else []
+    notes += [f"{more} more lie there: no more can be looked at at once"] if more else []
+    for note in notes:
+        typer.echo(note, err=True)
+
+
+async def _list(settings: "Settings", chosen: Selection) -> tuple[list[Row], int]:
+    async with letters_in_hand(settings) as (box, rows):
+        return [row for row in rows if row in chosen], box.more
+
+
+@app.command("replay")
+def replay(
+    context: typer.Context,
+    *,
+    reason: ReasonOption = None,
+    order_no: OrderOption = None,
+    letter_id: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    log_level: LevelOption = None,
+) -> None:
+    """Send letters through the same gate again: those that are named, or all.
+
+    Says first what it would come to. What is replayed is what lies there at that moment. An order that is known
+    already is not sent again. To interrupt and to repeat it is safe.
+    """
+    chosen = selection(reason, order_no, letter_id)
+    options = common(context, config, log_level)
+    settings = options.settings("amqp.url")
+    options.log("error")
+    asyncio.run(_replay(settings, chosen, dry_run=dry_run, ask=asks(yes=yes), as_json=as_json))
+
+
+async def _replay(settings: "Settings", chosen: Selection, *, dry_run: bool, ask: bool, as_json: bool) -> None:
+    from worker.broker.letters import replayed
+    from worker.broker.topology import Topology
+    from worker.flows.dead_letters import forecast
+
+    topology = Topology(settings.amqp.prefix)
+    async with letters_in_hand(settings) as (box, rows):
+        wanted = wanted_rows(chosen, rows)
+        expected, asked = await without_known(settings, forecast(row.subject for row in wanted))
+        if not as_json:
+            say_forecast(len(wanted), len(rows), expected, ledger_asked=asked)
+        told: dict[str, Any] = {
+            "letters": [row.letter.id for row in wanted],
+            "orders": len(expected.amounts),
+            "amount_fen": expected.fen,
+            "ledger_asked": asked,
+        }
+        if dry_run or not wanted:
+            _tell(
+                f"{'nothing was' if dry_run else 'there is nothing to be'} replayed",
+                told | {"replayed": 0},
+                as_json=as_json,
+            )
+            return
+        if ask and not await confirmed(f"replay {letters_text(len(wanted))}?"):
+            raise FailedError("nothing was replayed")
+        done = 0
+        try:
+            for batch in batches(wanted):
+                now = datetime.now(UTC)
+                outgoing = [replayed(row.letter, box.body(row.position), topology, now) for row in batch]
+                taken = await box.publish(outgoing)
+                gone = [row.position for row, fine in zip(batch, taken, strict=True) if fine]
+                await box.forget(gone)
+                done += len(gone)
+                if len(gone) < len(batch):
+                    raise FailedError(
+                        f"broker: no queue takes {letters_text(len(batch) - len(gone))}, and the exchange "
+                        f"`{topology.main}` has no alternate: run `worker migrate --broker`"
+                    )
+        finally:
+            if done < len(wanted):
+                typer.echo(f"{done} of {letters_text(len(wanted))} are replayed; the others lie there still", err=True)
+        _tell(f"replayed {letters_text(done)}", told | {"replayed": done}, as_json=as_json)
+
+
+@app.command("drop")
+def drop(
+    context: typer.Context,
+    *,
+    reason: ReasonOption = None,
+    order_no: OrderOption = None,
+    letter_id: IdOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every letter that lies there")] = False,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the log")] = "",
+    operator: OperatorOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    log_level: LevelOption = None,
+) -> None:
+    """Remove letters for good: those that are named.
+
+    The log, on standard error, has a line for each: what it was, who dropped it, and why.
+    """
+    chosen = selection(reason, order_no, letter_id)
+    if chosen.everything == (not everything):
+        raise typer.BadParameter(
+            "name what is to be dropped: --reason, --order-no or --id, or all of it: --all", param_hint="drop"
+        )
+    if len(note) > _LONGEST_NOTE or not note.isprintable():
+        raise typer.BadParameter("expected at most 200 printable characters", param_hint="--note")
+    name = operator_name(operator)
+    options = common(context, config, log_level)
+    settings = options.settings("amqp.url")
+    options.log("warning")
+    asyncio.run(_drop(settings, chosen, (name, note.strip()), dry_run=dry_run, ask=asks(yes=yes), as_json=as_json))
+
+
+async def _drop(
+    settings: "Settings", chosen: Selection, why: tuple[str, str], *, dry_run: bool, ask: bool, as_json: bool
+) -> None:
+    import structlog
+
+    log = structlog.get_logger("worker.dead")
+    operator, note = why
+    async with letters_in_hand(settings) as (box, rows):
+        wanted = wanted_rows(chosen, rows)
+        told: dict[str, Any] = {"letters": [row.letter.id for row in wanted]}
+        if not as_json:
+            typer.echo(f"{letters_text(len(wanted))} of {len(rows)}")
+        if dry_run or not wanted:
+            _tell(
+                f"{'nothing was' if dry_run else 'there is nothing to be'} dropped",
+                told | {"dropped": 0},
+                as_json=as_json,
+            )
+            return
+        if ask and not await confirmed(f"drop {letters_text(len(wanted))} for good?"):
+            raise FailedError("nothing was dropped")
+        done = 0
+        try:
+            for batch in batches(wanted):
+                for row in batch:
+                    log.warning("dead_letter_dropped", **row.log(), operator=operator, note=note or None)
+                await box.forget([row.position for row in batch])
+                done += len(batch)
+        finally:
+            if done < len(wanted):
+                typer.echo(f"{done} of {letters_text(len(wanted))} are dropped; the others lie there still", err=True)
+        _tell(f"dropped {letters_text(done)}", told | {"dropped": done}, as_json=as_json)
+
+
+def _tell(line: str, told: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        write_json([told])
+    else:
+        typer.echo(line)
