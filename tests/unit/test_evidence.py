@@ -73,3 +73,10 @@ def test_what_an_order_says_about_a_person() -> None:
     assert personal(order) == ("C1", "王小明")
     assert TRANSCRIPT.text("C1", personal(order)) == "****"
     assert TRANSCRIPT.text("SC1000", personal(order)) == "SC1000", "too short to be hidden inside a longer text"
+
+
+def test_a_name_of_two_characters_is_hidden_wherever_it_stands() -> None:
+    assert Transcript().text("收款人张三已欠费", ("张三",)) == "收款人****已欠费"
+    assert Transcript().text("张三", ("张三",)) == "****"
+    assert Transcript().text("欠费", ("张三", "12")) == "欠费"
+    assert Transcript().text("in 12 hours", ("12",)) == "in 12 hours"

@@ -20,7 +20,7 @@ LIMIT = 2048
 
 _STRING_LIMIT = 200
 _DEEPEST = 6
-_SHORTEST = 4  # a shorter value is hidden only where it stands alone, or half the text would go
+_SHORTEST = 4  # a shorter number is hidden only where it stands alone; a name may have two characters
 _HIDDEN = "****"
 _LONG_NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]{7}").search  # what `mask_text` could have something to do with
 _PLAIN_NAME = re.compile(r"[A-Za-z_]{1,40}").fullmatch
@@ -77,13 +77,13 @@ class Transcript:
 
     def text(self, text: str, private: tuple[str, ...] = (), limit: int = _STRING_LIMIT) -> str:
         """Return a line for people from `text` of theirs."""
-        if len(text) < _SHORTEST and text.isprintable() and text not in private:
+        if len(text) < _SHORTEST and text.isascii() and text.isprintable() and text not in private:
             return text
         for value in self._values:
             if value in text:
                 text = text.replace(value, _HIDDEN)
         for value in private:
-            if value in text and (len(value) >= _SHORTEST or value == text):
+            if value in text and (len(value) >= _SHORTEST or not value.isascii() or value == text):
                 text = text.replace(value, mask(value))
         if len(text) > limit or not text.isprintable() or _LONG_NUMBER(text):
             return mask(text) if text.isdigit() and len(text) <= limit else mask_text(text, limit)
