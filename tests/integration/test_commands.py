@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -349,6 +350,25 @@ def test_commands_that_wait_for_a_stuck_gateway_hold_up_nobody(
     assert time.monotonic() - began < TIMEOUT + 5
     market.clear()
     market.release("M-1")
+
+
+def test_no_cancel_is_dropped_because_its_gateway_is_busy(here: Stage, commander: Commander, market: Market) -> None:
+    numbers = [f"Y-{n}" for n in range(60)]
+    for number in numbers:
+        here.producer.submit(wire.order(number, mobile=SILENT, gateway="wikeyun"))
+    for number in numbers:
+        here.facts.await_state(number, "pending")
+        market.force(number, "slow", "cancel")
+
+    def codes() -> Counter[str]:
+        lines = [json.loads(line) for line in here.log().splitlines() if '"command":"order.cancel"' in line]
+        return Counter(line["code"] for line in lines)
+
+    before = codes()
+    for number in numbers:
+        commander.send("order.cancel", {"order_no": number}, reply_to=None)
+    until(lambda: (codes() - before).total() >= len(numbers), 20)
+    assert set(codes() - before) <= {"ok", "refused"}, "asked, every one of them"
 
 
 @pytest.mark.parametrize("fault", ["hold_uncharged", "hold"])

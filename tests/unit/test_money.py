@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.errors import AmountNotSupportedError
-from worker.core.money import fen_to_text, fen_to_whole_yuan, yuan_to_fen
+from worker.core.money import balance_to_fen, fen_to_text, fen_to_whole_yuan, yuan_to_fen
 
 FEN = st.integers(0, 10**15 - 1)
 
@@ -51,6 +51,17 @@ def test_examples(text: str | int, fen: int) -> None:
 def test_anything_else_is_refused(text: str | int) -> None:
     with pytest.raises(ValueError, match="expected yuan"):
         yuan_to_fen(text)
+
+
+@given(st.integers(-(10**15) + 1, 10**15 - 1))
+def test_only_a_balance_may_be_below_zero(fen: int) -> None:
+    assert balance_to_fen(fen_to_text(fen)) == fen
+
+
+@pytest.mark.parametrize("text", ["-", "--1", "-+1", "-1e3", "", True])
+def test_what_is_no_balance_is_refused(text: str | int) -> None:
+    with pytest.raises(ValueError, match="expected yuan"):
+        balance_to_fen(text)
 
 
 @given(st.text())

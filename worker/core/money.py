@@ -33,6 +33,16 @@ def yuan_to_fen(yuan: str | int) -> int:
     return int(whole) * FEN_PER_YUAN + int((part or "").ljust(2, "0"))
 
 
+def balance_to_fen(yuan: str | int) -> int:
+    """Return a balance in fen, which is below zero where a gateway grants us credit; else as `yuan_to_fen`.
+
+    Raises:
+        ValueError: as there.
+    """
+    text = str(yuan).strip()
+    return -yuan_to_fen(text[1:]) if text.startswith("-") else yuan_to_fen(yuan)
+
+
 def fen_to_text(fen: int) -> str:
     """Return `fen` as yuan for people: 10050 -> `"100.50"`."""
     sign = "-" if fen < 0 else ""

@@ -5,7 +5,7 @@ changes something may run twice. What is slow waits here for its own gateway, an
 """
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +67,8 @@ class Commands:
         self._at_gateways = at_gateways
         self._publish = publish
         self._tracing = tracing
-        self._room = max(1, prefetch // (len(gateways) + 1))
-        self._in_hand: Counter[str] = Counter()
+        room = max(1, prefetch // (len(gateways) + 1))
+        self._rooms: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(room))
         self._tasks: set[asyncio.Task[Answer]] = set()
 
     async def handle(self, delivery: Delivery) -> Settled:
@@ -122,12 +122,11 @@ class Commands:
         order, gateway = await self._subject(command)
         if order is not None:
             about(order)
-        where = gateway.name if gateway is not None else ""
-        if self._in_hand[where] >= self._room:
-            raise RefusedCommandError("unavailable", f"too many commands wait for {where}: try again later")
-        task = asyncio.create_task(self._guard(where, self._work(name, command, order, gateway)))
+        room = await self._room("" if gateway is None else gateway.name, asked=asked)
+        task = asyncio.create_task(self._work(name, command, order, gateway))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: room.release())
         limit = FIND_SECONDS if gateway is None else gateway.adapter.settings.timeout_seconds
         left = began + limit + GRACE_SECONDS - asyncio.get_running_loop().time()
         # a task of its own, which nothing cancels: what a late answer tells is written all the same
@@ -165,12 +164,19 @@ class Commands:
             raise LookupError("a command about neither an order nor a gateway")
         return self._at_gateways.carry_out(name, command, gateway)
 
-    async def _guard(self, gateway: str, work: Coroutine[Any, Any, Answer]) -> Answer:
-        self._in_hand[gateway] += 1
-        try:
-            return await work
-        finally:
-            self._in_hand[gateway] -= 1
+    async def _room(self, gateway: str, *, asked: bool) -> asyncio.Semaphore:
+        """Take one of the few places of those who wait for a gateway, and return what it is to be released to.
+
+        Whoever waits for an answer is sent away where there is none; what nobody would hear of waits for one.
+
+        Raises:
+            RefusedCommandError: there is none.
+        """
+        room = self._rooms[gateway]
+        if asked and room.locked():
+            raise RefusedCommandError("unavailable", f"too many commands wait for {gateway}: try again later")
+        await room.acquire()
+        return room
 
 
 def refused(code: str, message: str) -> Answer:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from worker.core.finding import Finding
 from worker.core.masking import mask, mask_text
-from worker.core.money import yuan_to_fen
+from worker.core.money import balance_to_fen
 from worker.core.order import Event, Order
 from worker.core.outcome import Outcome, Report, Status, Submitted
 from worker.gateways import dingyin_wire as wire
@@ -161,7 +161,7 @@ class Dingyin(Adapter):
         if code not in ("0", "1"):
             raise UnreadableReplyError(f"resultno {mask_text(code)}: {self._meaning(code) or 'not a listed code'}")
         try:
-            return yuan_to_fen(answer.get("balance", ""))
+            return balance_to_fen(answer.get("balance", ""))
         except ValueError:
             raise UnreadableReplyError("balance: expected yuan") from None
 

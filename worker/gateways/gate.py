@@ -50,6 +50,7 @@ class Gate:
         burst = max(1, int(rate_per_second))
         self._window = burst / rate_per_second if rate_per_second else 0.0
         self._begun: deque[float] = deque(maxlen=burst)
+        self._turns = max(1, burst // 2)  # of submits among queries, until the rate lets as many begin again
 
     # --- entering and leaving --------------------------------------------------------------------
 
@@ -88,15 +89,15 @@ class Gate:
     # --- how it stands ---------------------------------------------------------------------------
 
     def free_submits(self) -> int:
-        """Return how many submits could begin at once; 1 where one would have its turn among waiting queries."""
+        """Return how many submits could begin at once, or will have their turn soon where queries wait as well."""
         now = self._clock()
         if self._stopped(now) or not self._breaker.allows(now):
             return 0
         free = min(self._most - self._submits, self._slots - self._submits - self._queries, self._free_rate(now))
         if self._breaker.retry_at() is not None or self._held(now):
             free = min(free, 1)
-        if self._lines[True] and self._submits < self._most:
-            free = max(free, 1)
+        if self._lines[True]:
+            free = max(free, min(self._turns, self._most - self._submits))
         return max(0, free - len(self._lines[False]))
 
     @property

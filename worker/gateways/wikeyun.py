@@ -143,10 +143,7 @@ class Wikeyun(Adapter):
         answer = wire.read(reply)
         if answer.code != wire.OK:
             raise UnreadableReplyError(f"code {answer.code}: {answer.message or ''}")
-        fen = wire.fen(answer.data.get("money"), "money") if isinstance(answer.data, dict) else None
-        if fen is None:
-            raise UnreadableReplyError("money: expected the balance in yuan")
-        return fen
+        return wire.balance(answer.data.get("money") if isinstance(answer.data, dict) else None)
 
     def card(
         self, action: CardAction, kind: str, fields: Mapping[str, Any], card_id: str | None, now: datetime

@@ -15,7 +15,7 @@ import orjson
 from pydantic import Field
 
 from worker.core.masking import mask_text
-from worker.core.money import yuan_to_fen
+from worker.core.money import balance_to_fen, yuan_to_fen
 from worker.gateways.base import Reply, Request, UnreadableReplyError
 from worker.gateways.settings import GatewaySettings, Secret
 from worker.gateways.signing import sandwich
@@ -189,6 +189,18 @@ def fen(value: Any, name: str) -> int | None:
         return yuan_to_fen(str(value) if isinstance(value, float) else value)
     except ValueError:
         raise UnreadableReplyError(f"{name}: expected yuan") from None
+
+
+def balance(value: Any) -> int:
+    """Return a balance in fen, which may be below zero.
+
+    Raises:
+        UnreadableReplyError: it is none.
+    """
+    try:
+        return balance_to_fen(str(value) if isinstance(value, float) else value)
+    except ValueError:
+        raise UnreadableReplyError("money: expected the balance in yuan") from None
 
 
 def cost(value: Any) -> int | None:
