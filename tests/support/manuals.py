@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import dedent
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -22,15 +23,11 @@ NOT_RUN: Mapping[str, frozenset[str]] = MappingProxyType(
         "# with Docker": frozenset({"docker"}),
         "# with a cluster": frozenset({"kubectl"}),
         "# as root": frozenset({"python3", "/opt/worker/bin/pip", "install", "systemd-sysusers", "systemctl"}),
-        "# as the database's superuser": frozenset({"createdb", "pg_restore", "psql"}),
     }
 )
 """The first lines of blocks that cannot run in a test, and the only programs that may stand in them."""
 
-PLACEHOLDERS = ("ORDER_NO", "GATEWAY", "LETTER_ID", "PID")
-"""Words in capitals, which a reader replaces."""
-
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"`([\w.-]+)`[^`\n]*:\n\n\Z")
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*")
@@ -63,7 +60,8 @@ def blocks(manual: Path) -> list[Block]:
     for fence in _FENCE.finditer(text):
         before = text[: fence.start()]
         named = _NAMED.search(before)
-        found.append(Block(manual, before.count("\n") + 1, fence[1], fence[2], named[1] if named else None))
+        file = named[1] if named else None
+        found.append(Block(manual, before.count("\n") + 1, fence[2], dedent(fence[3]), file))
     return found
 
 
@@ -152,3 +150,9 @@ def rows(text: str) -> list[list[str]]:
 def names(cell: str) -> list[str]:
     """Return what a cell has in backticks."""
     return re.findall(r"`([^`]+)`", cell)
+
+
+def anchors(manual: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", manual.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from support.manuals import ROOT, Block
+from support.standby import CLIENT
 
 from worker.embedded.service import free_ports
 
@@ -27,16 +28,21 @@ WHERE=start
 trap 'echo "failed at $WHERE: $BASH_COMMAND"' ERR
 listening() { until (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do sleep 0.1; done; }
 """
+_WORKER = """#!/bin/sh
+case "$1" in run|relay|sandbox) exec '{python}' -m worker "$@" ;; esac
+exec '{command}' "$@"
+"""
+"""What lasts is a process like any other; what does not is there at once."""
 _BACKGROUND = re.compile(r"^(?!#)(.*?\bworker (sandbox|run|relay)\b[^#&]*&)(?!&)[^\n]*$", re.MULTILINE)
 
 
 class Terminal:
     """One terminal; `run` types blocks into it. Whatever they leave running ends with it.
 
-    `words` are what a reader puts in place of the manual's words in capitals.
+    `words` are what a reader puts in place of the manual's words in capitals. `standby`: where `standby.py` answers.
     """
 
-    def __init__(self, directory: Path, amqp_url: str, prefix: str, dsn: str) -> None:
+    def __init__(self, directory: Path, amqp_url: str, prefix: str, dsn: str, standby: str) -> None:
         self.directory = directory
         self.words: dict[str, str] = {}
         self._ports = dict(zip(("sandbox", "run", "relay"), free_ports(3), strict=True))
@@ -55,7 +61,7 @@ class Terminal:
             }
         )
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")} | {
-            "PATH": os.pathsep.join([str(self._programs()), *_postgres(), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(self._programs(standby)), *_postgres(), os.environ["PATH"]]),
             "PYTHONPATH": str(ROOT),
             "WORKER_AMQP__PREFIX": prefix,
             "WORKER_OPS__LISTEN": f"127.0.0.1:{ops}",
@@ -64,12 +70,17 @@ class Terminal:
         }
         self._groups: list[int] = []  # of processes, each a session of its own
 
-    def _programs(self) -> Path:
+    def _programs(self, standby: str) -> Path:
         """Return a directory with the programs that an environment would have."""
         place = self.directory / "bin"
         place.mkdir()
-        for name, arguments in {"worker": ' -m worker "$@"', "python": ' "$@"'}.items():
-            (place / name).write_text(f"#!/bin/sh\nexec '{sys.executable}'{arguments}\n")
+        texts = {
+            "python": f"#!/bin/sh\nexec '{sys.executable}' \"$@\"\n",
+            "worker": _WORKER.format(python=sys.executable, command=place / "command"),
+            "command": CLIENT.format(python=sys.executable, path=standby),
+        }
+        for name, text in texts.items():
+            (place / name).write_text(text)
             (place / name).chmod(0o755)
         return place
 
@@ -85,11 +96,11 @@ class Terminal:
         Raises:
             AssertionError: a command fails, or they take too long.
         """
-        shown = self.directory / "shown"
+        shown = self.directory / f"shown{len(self._groups)}"
         script = "".join(map(self._typed, blocks))
         with shown.open("w") as file:  # not a pipe: what goes on in the background would keep it open
             process = subprocess.Popen(
-                ["bash", "-c", f"{_START}{script}"],
+                ["bash", "-c", f"{_START}{script}"],  # noqa: S607 - as a reader's
                 cwd=self.directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
