@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import ClassVar, Self
 from worker.embedded import guard
 from worker.embedded.probe import Probe
 
+_PORTS = range(15_000, 30_000)
 _POLL_SECONDS = 0.01
 _TAIL_LINES = 25
 
@@ -27,12 +29,20 @@ class ServiceError(RuntimeError):
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different loopback ports that nobody listens on now."""
+    """Return `count` different loopback ports that nobody listens on now.
+
+    They lie below those that systems give to outgoing connections: between this look and the service's own start,
+    any connection of anybody could take one of those.
+    """
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        ports: list[int] = []
+        while len(ports) < count:
+            port = _PORTS[secrets.randbelow(len(_PORTS))]
+            one = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                ports.append(port)
+        return ports
 
 
 def reachable_by_all(path: Path) -> bool:
