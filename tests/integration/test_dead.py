@@ -420,6 +420,7 @@ def test_a_drop_is_told_in_the_log(cli: Cli, post: Post) -> None:
     assert lying(cli) == []
 
 
+@pytest.mark.long
 def test_thousands_of_letters(cli: Cli, post: Post) -> None:
     count = 3_000
     post.orders(*(f"T{n}" for n in range(count) if n % 3))
