@@ -138,7 +138,7 @@ class WildHistories(Histories):
     )
     def rumour(self, event: Event, attempt: int, sending: int | None) -> None:
         """Anything at all is reported."""
-        outcome = event in (E.ACCEPTED, E.REJECTED, E.NOT_SENT, E.UNANSWERED)
+        outcome = event in (E.ACCEPTED, E.REJECTED, E.UNFUNDED, E.NOT_SENT, E.UNANSWERED)
         details: dict[str, Any] = {"arrived_fen": 3000} if event is E.ARRIVED_IN_PART else {}
         # only a call that was made can report; each reports one thing, yet here it may say several
         known = max(1, self.order.sending - (sending or 0)) if outcome else None
