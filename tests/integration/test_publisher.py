@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pika
 import pytest
+from aiormq import Connection
 from support import amqp
 from support.proxy import Proxy
 
@@ -88,6 +89,22 @@ async def test_one_id_twice_at_once_does_not_mix_up_the_answers(
         assert await publisher.publish_many(pair) == [False, True]
         assert await asyncio.gather(*map(publisher.publish, reversed(pair))) == [True, False]
     assert len(amqp.take(amqp_url, queue)) == 40
+
+
+async def test_nor_do_senders_that_wait_for_the_connection(
+    proxy: Proxy, queue: str, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "FRAME_BUFFER_SIZE", 1)  # so that each write waits for the one before
+    it = Publisher(proxy.url, on_stuck=never, confirm_seconds=5, chance=lambda: 0)
+    await it.start()
+    try:
+        pair = [Outgoing("", "nobody", b"x", message_id="same"), Outgoing("", queue, b"x", message_id="same")]
+        others = [Outgoing("", queue, b"y") for _ in range(40)]
+        results = await asyncio.gather(*map(it.publish, [*others, *pair * 20]))
+        assert results[40:] == [False, True] * 20
+    finally:
+        await it.stop()
+    assert len(amqp.take(amqp_url, queue)) == 60
 
 
 async def test_a_refusing_queue_is_not_a_success(publisher: Publisher, queue: str, amqp_url: str) -> None:

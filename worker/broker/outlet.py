@@ -50,10 +50,13 @@ class Outlet:
         """
         sent: list[Confirmation] = []
         while len(sent) < len(messages):
-            if part := self._distinct(messages[len(sent) :]):
-                sent += await self._write(part)
-            else:
-                await asyncio.wait({self._in_flight[str(messages[len(sent)].message_id)]})
+            async with self._channel.lock:  # looked at and written under it, or two senders could choose one number
+                if part := self._distinct(messages[len(sent) :]):
+                    sent += await self._write(part)
+                    continue
+            busy = self._in_flight.get(str(messages[len(sent)].message_id))
+            if busy is not None:
+                await asyncio.wait({busy})
         return sent
 
     def _distinct(self, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:
@@ -69,28 +72,27 @@ class Outlet:
 
     async def _write(self, messages: Sequence[Outgoing]) -> list[Confirmation]:
         channel = self._channel
-        async with channel.lock:
-            before = channel.delivery_tag
-            payload = bytearray()
-            confirmations = []
-            for message in messages:
-                identity = message.message_id or uuid4().hex
-                try:
-                    payload += self._encoded(message, identity)
-                except Exception as error:  # noqa: BLE001 - one that cannot be encoded must not hold up the rest
-                    confirmations.append(_refused(f"publish: {type(error).__name__} {error}"))
-                else:
-                    confirmations.append(self._expect(identity))
+        before = channel.delivery_tag
+        payload = bytearray()
+        confirmations = []
+        for message in messages:
+            identity = message.message_id or uuid4().hex
             try:
-                await channel.write_queue.put(ChannelFrame(bytes(payload), should_close=False))
-            except BaseException:
-                # the broker has not seen them, so it will count on from where it was
-                for tag in range(before + 1, channel.delivery_tag + 1):
-                    channel.confirmations.pop(tag, None)
-                channel.delivery_tag = before
-                for confirmation in confirmations:
-                    confirmation.cancel()
-                raise
+                payload += self._encoded(message, identity)
+            except Exception as error:  # noqa: BLE001 - one that cannot be encoded must not hold up the rest
+                confirmations.append(_refused(f"publish: {type(error).__name__} {error}"))
+            else:
+                confirmations.append(self._expect(identity))
+        try:
+            await channel.write_queue.put(ChannelFrame(bytes(payload), should_close=False))
+        except BaseException:
+            # the broker has not seen them, so it will count on from where it was
+            for tag in range(before + 1, channel.delivery_tag + 1):
+                channel.confirmations.pop(tag, None)
+            channel.delivery_tag = before
+            for confirmation in confirmations:
+                confirmation.cancel()
+            raise
         return confirmations
 
     def _encoded(self, message: Outgoing, identity: str) -> bytes:

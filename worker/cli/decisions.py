@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from worker.config import Settings
+    from worker.core.machine import Decision, Ignored
     from worker.ledger.ledger import Ledger
     from worker.ledger.reading import Reader, Seen
     from worker.ledger.rows import OutboxEvent
@@ -118,12 +119,10 @@ async def _decide(options: Common, order_no: str, fact: Fact, *, ask: bool, as_j
             _warn(seen)
             if ask and not typer.confirm("send it again?", err=True):
                 raise FailedError(f"{order_no}: nothing was done")
-        version = seen.order.version
-        # decided on what was looked at: whatever happened to the order since has to be looked at first
-        decision = await ledger.apply(seen.order, lambda order: fact if order.version == version else None)
+        decision = await decided_on(ledger, seen.order, fact)
         if isinstance(decision, Ignored):
             raise FailedError(
-                f"{order_no}: something has happened to it meanwhile, it is {decision.order.state}: look again"
+                f"{order_no}: something was heard of it meanwhile, it is {decision.order.state}: look again"
             )
         story = await reader.story(order_no)
     if as_json and story is not None:
@@ -133,6 +132,15 @@ async def _decide(options: Common, order_no: str, fact: Fact, *, ask: bool, as_j
     order = decision.order
     again = f", to be sent to {order.gateway} as {order.reference}" if fact.event is Event.RESUBMITTED else ""
     typer.echo(f"{order_no}: {order.state}{again}; a running worker tells its producer")
+
+
+async def decided_on(ledger: "Ledger", order: Order, fact: Fact) -> "Decision | Ignored":
+    """Apply a person's decision to the order as he looked at it, or not at all.
+
+    What was heard since has to be looked at first, also where it was only noted and moved nothing: it may say that the
+    money arrived.
+    """
+    return await ledger.apply(order, lambda now: fact if now.revision == order.revision else None)
 
 
 def _expect_review(order: Order) -> None:
