@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.cli import Cli
 from support.consumers import Bench, never
+from support.letters import Post
 from support.proxy import Proxy
 
 from worker.broker.publisher import Publisher
@@ -52,3 +53,12 @@ async def bench(amqp_url: str, amqp_prefix: str) -> AsyncIterator[Bench]:
 def cli(tmp_path: Path, amqp_url: str, amqp_prefix: str, database_dsn: str) -> Cli:
     """The program, with a database and a prefix that are empty."""
     return Cli(tmp_path, amqp_url, amqp_prefix, database_dsn)
+
+
+@pytest.fixture
+def post(cli: Cli, amqp_url: str) -> Iterator[Post]:
+    """The queues, and somebody who puts letters there."""
+    asyncio.run(declare(amqp_url, Topology(cli.prefix)))
+    made = Post(amqp_url, cli.prefix)
+    yield made
+    made.close()

@@ -5,15 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 from support import wire
 from support.commander import Commander
+from support.forgetful import forgetful_dingyin
 from support.market import Market
 from support.relay import Relay
 from support.stage import Stage, stage
@@ -39,26 +37,6 @@ POWER = {
 }
 
 
-class _Dingyin(BaseHTTPRequestHandler):
-    """Takes every order, and knows none."""
-
-    def do_POST(self) -> None:
-        fields = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode("latin-1"))
-        number = fields["sporderid"][0]
-        taken = "gameonlinepay" in self.path
-        body = (
-            f'<?xml version="1.0" encoding="GB2312"?><order><orderid>{"D" + number if taken else ""}</orderid>'
-            f"<sporderid>{number}</sporderid><resultno>{'0' if taken else '2'}</resultno></order>"
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def market() -> Iterator[Market]:
     with Market(SandboxSettings(port=0, settle_after=SETTLE_AFTER, late_seconds=4, slow_seconds=0.3)) as running:
@@ -67,13 +45,8 @@ def market() -> Iterator[Market]:
 
 @pytest.fixture(scope="module")
 def dingyin() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Dingyin)
-    thread = Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with forgetful_dingyin() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

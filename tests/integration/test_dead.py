@@ -2,46 +2,20 @@
 
 import asyncio
 import json
-import os
-import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-import pika
 import pytest
 from support import amqp, wire
-from support.cli import ROOT, Cli, ended
-from support.market import Market
-from support.stage import Stage, stage
+from support.cli import ROOT, Cli
+from support.letters import DIED, Post, headers, listed, lying
 from support.waiting import until
 
-from schemas.documents import model_of
 from worker.broker.connection import BrokerLostError
 from worker.broker.letterbox import Letterbox, LettersBusyError
 from worker.broker.topology import Topology, TopologyError, declare
-from worker.cli.dead_output import Row
 from worker.embedded import RabbitMQ
-from worker.flows.dead_letters import subject
-from worker.sandbox import SandboxSettings
-
-DIED = "2026-11-21T12:00:00Z"
-
-
-def headers(prefix: str, reason: str = "poison", queue: str = "submit.mobile") -> dict[str, Any]:
-    """What a worker writes on a letter."""
-    return {
-        "x-dead-reason": reason,
-        "x-dead-detail": "KeyError at intake.py:1",
-        "x-dead-queue": f"{prefix}.{queue}",
-        "x-dead-at": DIED,
-    }
-
 
 KILLED = """
 import asyncio, os, sys
@@ -53,78 +27,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-class Post:
-    """Puts letters where they lie, and looks at queues, as an independent client."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
-        self.channel = self._connection.channel()
-        self.channel.confirm_delivery()
-        self._hasty = self._connection.channel()  # without confirms
-        self.prefix = prefix
-
-    def put(self, exchange: str, key: str, body: bytes, given: dict[str, Any] | None = None, **properties: Any) -> None:
-        """Publish, confirmed."""
-        all_of_it = pika.BasicProperties(**({"delivery_mode": 2, "headers": given or {}} | properties))
-        self.channel.basic_publish(exchange, key, body, all_of_it, mandatory=True)
-
-    def orders(self, *numbers: str, reason: str = "poison", **changes: Any) -> None:
-        """Put dead orders."""
-        before, dead = amqp.depth_of(self.channel, f"{self.prefix}.dead"), f"{self.prefix}.dead"
-        properties = pika.BasicProperties(delivery_mode=2, type="order.submit", headers=headers(self.prefix, reason))
-        for number in numbers:
-            self._hasty.basic_publish(
-                dead, "submit.mobile", json.dumps(wire.order(number, **changes)).encode(), properties
-            )
-        until(lambda: amqp.depth_of(self.channel, dead) == before + len(numbers), 20, lambda: "not there")
-
-    def reject(self, number: str) -> None:
-        """Let the broker itself give an order up."""
-        self.put(self.prefix, "submit.mobile", json.dumps(wire.order(number)).encode(), {"tenant": "a"})
-        before = amqp.depth_of(self.channel, f"{self.prefix}.dead")
-        method, _, _ = self.channel.basic_get(f"{self.prefix}.submit.mobile")
-        assert method is not None
-        self.channel.basic_nack(method.delivery_tag, requeue=False)
-        until(lambda: amqp.depth_of(self.channel, f"{self.prefix}.dead") > before, 10, lambda: "not dead")
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._connection.close()
-
-
-@pytest.fixture
-def post(cli: Cli, amqp_url: str) -> Iterator[Post]:
-    """The queues, and somebody who puts letters there."""
-    asyncio.run(declare(amqp_url, Topology(cli.prefix)))
-    made = Post(amqp_url, cli.prefix)
-    yield made
-    made.close()
-
-
-def listed(cli: Cli, *options: str) -> list[dict[str, Any]]:
-    code, out, err = cli("dead", "list", "--json", *options)
-    assert (code, err) == (0, [])
-    for line in out:
-        model_of("dead.list").validate_json(line)
-    return [json.loads(line) for line in out]
-
-
-def lying(cli: Cli) -> list[dict[str, Any]]:
-    """The same without a process of its own, which takes longer than looking."""
-
-    async def look() -> list[dict[str, Any]]:
-        topology = Topology(cli.prefix)
-        async with Letterbox.open(cli.amqp_url, topology) as box:
-            rows = [
-                Row(n, letter, subject(letter, box.body(n), topology, datetime.now(UTC)))
-                for n, letter in enumerate(box.letters)
-            ]
-            return [row.view() for row in rows]
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, look()).result()
 
 
 def test_the_list_tells_every_kind(cli: Cli, post: Post) -> None:
@@ -308,171 +210,3 @@ def test_a_replayed_message_is_as_it_was(cli: Cli, post: Post) -> None:
         "tenant"
     }
     assert got[b"direct"][0].exchange == ""
-
-
-ARMED = """
-import sys
-from support.launcher import arm
-arm(sys.argv.pop(1))
-from worker.cli import main
-main()
-"""
-
-
-def replaying(cli: Cli, point: str, *options: str) -> "subprocess.Popen[str]":
-    """Start a replay that sends itself a signal at a point of its code; see `launcher.py`."""
-    return subprocess.Popen(
-        [sys.executable, "-c", ARMED, point, "dead", "replay", *options],
-        cwd=cli.directory,
-        env=cli.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("point", "code", "published"),
-    [
-        ("publish.before:submit.mobile=SIGKILL", -signal.SIGKILL, 0),
-        ("publish.after:submit.mobile=SIGKILL", -signal.SIGKILL, 200),
-        ("forget.after=SIGKILL", -signal.SIGKILL, 200),
-        ("publish.after:submit.mobile=SIGINT", 130, 200),
-    ],
-)
-def test_a_replay_that_ends_in_the_middle_loses_nothing(
-    cli: Cli, post: Post, point: str, code: int, published: int
-) -> None:
-    numbers = {f"T{n}" for n in range(250)}
-    post.orders(*sorted(numbers))
-    with ended(replaying(cli, point.replace("forget.", "letters."))) as process:
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in err) == (code, False), err
-    queue = f"{cli.prefix}.submit.mobile"
-    assert amqp.depth(cli.amqp_url, queue) == published
-    left = {each["order_no"] for each in lying(cli)}
-    there = {json.loads(body)["order_no"] for _, _, body in amqp.take(cli.amqp_url, queue)}
-    assert there | left == numbers
-    assert len(left) >= 50
-    exit_code, out, _ = cli("dead", "replay", "--reason", "poison")
-    assert (exit_code, out[-1]) == (0, f"replayed {len(left)} letters")
-    again = [json.loads(body)["order_no"] for _, _, body in amqp.take(cli.amqp_url, queue)]
-    assert sorted(again) == sorted(left)
-    assert lying(cli) == []
-
-
-def test_what_a_person_is_asked(cli: Cli, post: Post) -> None:
-    post.orders("T1", "T2")
-    for answer, expected, left in ((b"n\n", 1, 2), (b"\n", 1, 2), (b"y\n", 0, 1)):
-        ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [sys.executable, "-m", "worker", "dead", "replay", "--order-no", "T1"],
-            cwd=cli.directory,
-            env=cli.environment,
-            stdin=theirs,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            os.write(ours, answer)
-            out, err = process.communicate(timeout=30)
-        os.close(ours)
-        os.close(theirs)
-        assert "replay 1 letter? [y/N]" in err
-        assert "at most 1 order could be submitted by it, for 100.00 yuan at most" in out
-        assert (process.returncode, "nothing was replayed" in err) == (expected, expected == 1)
-        assert len(lying(cli)) == left
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", "dead", "drop", "--all"],
-        cwd=cli.directory,
-        env=cli.environment,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        assert process.stderr.read(5) == "drop "  # it asks, and is interrupted
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        process.communicate()
-    os.close(ours)
-    os.close(theirs)
-    assert len(lying(cli)) == 1
-
-
-def test_a_drop_is_told_in_the_log(cli: Cli, post: Post) -> None:
-    post.orders("T1", "T2", "T3")
-    assert cli("dead", "drop", "--order-no", "T1", "--dry-run")[1][-1] == "nothing was dropped"
-    note = ["--note", "the shop took it back", "--operator", "anna"]
-    code, out, err = cli("dead", "drop", "--order-no", "T1", "--order-no", "T3", *note)
-    assert (code, out) == (0, ["2 letters of 3", "dropped 2 letters"])
-    lines = [json.loads(line) for line in err]
-    assert [(line["event"], line["order_no"], line["note"], line["operator"]) for line in lines] == [
-        ("dead_letter_dropped", number, "the shop took it back", "anna") for number in ("T1", "T3")
-    ]
-    assert all("dropped_keys" not in line and line["letter"] for line in lines)
-    assert [each["order_no"] for each in lying(cli)] == ["T2"]
-    code, out, _ = cli("dead", "drop", "--all", "--json")
-    assert (code, json.loads(out[0])["dropped"]) == (0, 1)
-    assert lying(cli) == []
-
-
-@pytest.mark.long
-def test_thousands_of_letters(cli: Cli, post: Post) -> None:
-    count = 3_000
-    post.orders(*(f"T{n}" for n in range(count) if n % 3))
-    post.orders(*(f"T{n}" for n in range(0, count, 3)), reason="expired")
-    assert len(lying(cli)) == count
-    assert len(listed(cli, "--reason", "expired")) == count // 3
-    code, out, _ = cli("dead", "replay", "--reason", "expired")
-    assert (code, out[-1]) == (0, f"replayed {count // 3} letters")
-    numbers = [json.loads(body)["order_no"] for _, _, body in amqp.take(cli.amqp_url, f"{cli.prefix}.submit.mobile")]
-    assert numbers == [f"T{n}" for n in range(0, count, 3)]
-    assert len(lying(cli)) == count - count // 3
-
-
-@pytest.fixture
-def here(amqp_url: str, database_server: str, tmp_path: Path) -> Iterator[tuple[Stage, Market]]:
-    """A worker's queues and ledger, and a gateway that charges at once."""
-    with (
-        Market(SandboxSettings(port=0, settle_after=0.1)) as market,
-        stage(amqp_url, database_server, tmp_path, "http://127.0.0.1:1") as made,
-    ):
-        made.gateway("wikeyun", market.gateway)
-        yield made, market
-
-
-def test_the_gate_is_the_same_for_a_replay(here: tuple[Stage, Market], tmp_path: Path) -> None:
-    """Replayed twice, or though it is known, an order is pushed once; what is wrong comes back, with its lineage."""
-    made, market = here
-    worker = made.worker().await_ready()
-    cli = Cli(tmp_path, made.amqp_url, made.prefix, made.dsn)
-    post = Post(made.amqp_url, made.prefix)
-    made.producer.submit(wire.order("D-known"))
-    made.producer.await_event("D-known", "succeeded")
-    post.orders("D-new", "D-new", "D-known")
-    post.orders("D-bad", amount_fen=-1)
-    post.orders("D-known", amount_fen=20000, reason="order_conflict")
-    code, out, _ = cli("dead", "replay", "--dry-run")
-    assert (code, out[1]) == (0, "at most 1 order could be submitted by it, for 100.00 yuan at most")
-    code, out, _ = cli("dead", "replay")
-    assert (code, out[-1]) == (0, "replayed 5 letters")
-    until(lambda: market.charges("D-new") == 1, 20, lambda: "it was not sent")
-    until(lambda: len(lying(cli)) == 2, 10, lambda: "what is wrong did not come back")
-    back = {each["order_no"]: each for each in lying(cli)}
-    assert {number: each["reason"] for number, each in back.items()} == {
-        "D-bad": "invalid_message",
-        "D-known": "order_conflict",
-    }
-    assert cli("dead", "replay", "--id", back["D-bad"]["id"])[0] == 0
-    until(lambda: len(lying(cli)) == 2, 10, lambda: "it did not come back")
-    (again,) = (each for each in made.producer.letters() if each.body["order_no"] == "D-bad")
-    assert again.properties.headers["x-replayed-count"] == 2
-    assert again.properties.headers["x-replayed-from"] == back["D-bad"]["id"]
-    assert (market.pushes("D-new"), market.charges("D-new")) == (1, 1)
-    assert (market.pushes("D-known"), market.charges("D-known")) == (1, 1)
-    post.close()
-    assert worker.terminate() == 0
