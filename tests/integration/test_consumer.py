@@ -10,6 +10,7 @@ from support.consumers import HASTY, Bench, Handling
 
 from worker.broker.message import Delivery
 from worker.broker.settlement import AWAY, COMMITTED, STOPPING, Settled
+from worker.broker.subscription import AT_ONCE
 from worker.broker.topology import declare
 
 POISON = Settled.impossible("invalid_message", "field `x`: wrong")
@@ -30,6 +31,47 @@ async def test_committed_is_acknowledged(bench: Bench) -> None:
     given = first.properties
     assert (given.message_id, given.type, given.correlation_id, given.reply_to) == ("m", "t", "c", "r")
     assert not first.redelivered
+
+
+async def test_bodies_of_no_frame_one_and_several_arrive_whole(bench: Bench) -> None:
+    handle = Handling()
+    several = bytes(range(256)) * 2048  # the broker cuts bodies into frames of 128 KiB
+    bench.put(b"", b"one", several, b"", several[::-1], b"end")
+    consumer = await bench.consume(handle)
+    await amqp.until(lambda: handle.finished == 6)
+    await consumer.stop()
+    assert [delivery.body for delivery in handle.seen] == [b"", b"one", several, b"", several[::-1], b"end"]
+    assert bench.depth() == 0
+
+
+async def test_only_so_many_are_handled_at_once_and_the_rest_follows_in_order(bench: Bench) -> None:
+    handle = Handling()
+    handle.free.clear()
+    bodies = [b"%d" % n for n in range(2 * AT_ONCE + 10)]
+    bench.put(*bodies)
+    consumer = await bench.consume(handle, options=replace(HASTY, prefetch=len(bodies)))
+    await amqp.until(lambda: bench.depth() == 0)
+    await asyncio.sleep(0.3)
+    assert len(handle.seen) == consumer.in_hand == AT_ONCE
+    handle.free.set()
+    await amqp.until(lambda: handle.finished == len(bodies))
+    await consumer.stop()
+    assert [delivery.body for delivery in handle.seen] == bodies
+    assert bench.depth() == 0
+
+
+async def test_a_stop_leaves_those_whose_turn_has_not_come(bench: Bench) -> None:
+    handle = Handling()
+    handle.free.clear()
+    bench.put(*(b"%d" % n for n in range(AT_ONCE + 10)))
+    consumer = await bench.consume(handle, options=replace(HASTY, prefetch=1000))
+    await amqp.until(lambda: len(handle.seen) == AT_ONCE and bench.depth() == 0)
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.sleep(0.1)
+    handle.free.set()
+    await stopping
+    assert handle.finished == AT_ONCE
+    await amqp.until(lambda: bench.depth() == 10)
 
 
 async def test_impossible_is_a_dead_letter_and_then_acknowledged(bench: Bench) -> None:

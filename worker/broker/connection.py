@@ -18,7 +18,7 @@ from aiormq import (
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory
 from yarl import URL
 
-from worker.broker import lenient
+from worker.broker import frames, lenient
 
 HEARTBEAT_SECONDS = 10  # aiormq gives a silent peer up after (heartbeat + 1) * 3
 CONNECT_SECONDS = 10.0
@@ -122,6 +122,7 @@ class Link:
         Raises:
             BrokerLostError: it cannot be reached, or does not let us in.
         """
+        frames.install()
         lenient.install()
         transport = _Transport()
         connection = Connection(

@@ -187,7 +187,7 @@ class Letterbox:
         frame = message.delivery
         if not isinstance(frame, Basic.Deliver) or frame.delivery_tag is None:
             return
-        delivery = read_delivery(self._topology.dead, frame, message)
+        delivery = read_delivery(self._topology.dead, frame, message.header.properties, message.body)
         self._spool.seek(0, SEEK_END)
         self._places[len(self.letters)] = _Place(frame.delivery_tag, self._spool.tell(), len(delivery.body))
         self._spool.write(delivery.body)

@@ -5,7 +5,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 PERSISTENT = 2
@@ -58,14 +57,13 @@ class Outgoing(NamedTuple):
     app_id: str | None = None
 
 
-def read_delivery(queue: str, frame: Basic.Deliver, message: DeliveredMessage) -> Delivery:
-    """Return aiormq's message as ours."""
-    given = message.header.properties
+def read_delivery(queue: str, frame: Basic.Deliver, given: Basic.Properties, body: bytes) -> Delivery:
+    """Return what came off the wire as ours."""
     return Delivery(
         queue,
         frame.exchange or "",
         frame.routing_key or "",
-        message.body,
+        body,
         Properties(
             given.content_type,
             given.content_encoding,

@@ -132,7 +132,9 @@ class Amqp(_Section):
     prefix: Annotated[str, AfterValidator(_prefix)] = Field(
         "orders", description="what exchanges and queues begin with"
     )
-    prefetch: int = Field(200, ge=1, le=65_535, description="messages in hand, per process and kind")
+    prefetch: int = Field(
+        200, ge=1, le=65_535, description="messages taken ahead, per process and queue; handled are 128 at a time"
+    )
 
 
 class Database(_Section):

@@ -242,8 +242,9 @@ class Gate:
         self._admit()
         # a future is settled once: by a slot, by the end of patience, or by the task's cancellation
         limit = None if patience is None else loop.call_later(patience, _give_up, granted)
+        entered = False
         try:
-            return await granted
+            entered = await granted
         except asyncio.CancelledError:
             if not granted.cancelled() and granted.result():
                 self.leave(query=query)  # the slot came in the same moment
@@ -253,8 +254,9 @@ class Gate:
                 self.observe(query, self._clock() - began)
             if limit is not None:
                 limit.cancel()
-            if granted in line:
+            if not entered and granted in line:  # who entered was taken out of it, and the line may be long
                 line.remove(granted)
+        return entered
 
 
 def _give_up(granted: "asyncio.Future[bool]") -> None:
