@@ -26,7 +26,9 @@ def mask(value: str) -> str:
 
 def mask_text(text: str, limit: int = 200) -> str:
     """Return text from outside with runs of 7 or more digits masked, on one line, cut to `limit` characters."""
-    printable = "".join(character if character.isprintable() else " " for character in text[: 4 * limit])
+    printable = text[: 4 * limit]
+    if not printable.isprintable():
+        printable = "".join(character if character.isprintable() else " " for character in printable)
     return _DIGITS.sub(lambda found: mask(found.group()), printable)[:limit]
 
 

@@ -54,6 +54,7 @@ class Batcher(Generic[Item, Result]):
         self._some = asyncio.Event()
         self._aside: asyncio.Queue[tuple[Item, asyncio.Future[Result]]] = asyncio.Queue()
         self._runners: list[asyncio.Task[None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -84,7 +85,9 @@ class Batcher(Generic[Item, Result]):
         """
         if self._stopped:
             raise asyncio.CancelledError
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self._loop is None:  # asked once: each time is a system call, by which Python looks for a fork
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((item, future))
         self._some.set()
         return await future
