@@ -21,8 +21,7 @@ _HEADERS_LENGTH = 64 * 1024  # a header frame cannot be split; with the properti
 def dead_letter(exchange: str, delivery: Delivery, reason: str, detail: str, at: datetime) -> Outgoing:
     """Return the dead letter of a delivery: body and properties as they were, and why.
 
-    Two properties become headers, since they would undo the letter: `expiration` would let it vanish from its
-    queue, and `user_id` of another user makes the broker refuse it.
+    `expiration` and `user_id` become headers: a letter that has them would not lie there for long, or not at all.
     """
     given = delivery.properties
     headers = encodable(given.headers)
@@ -35,21 +34,7 @@ def dead_letter(exchange: str, delivery: Delivery, reason: str, detail: str, at:
         QUEUE: delivery.queue,
         AT: at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
-    return Outgoing(
-        exchange,
-        delivery.routing_key,
-        delivery.body,
-        message_id=given.message_id,
-        type=given.type,
-        correlation_id=given.correlation_id,
-        headers=headers,
-        reply_to=given.reply_to,
-        content_type=given.content_type,
-        content_encoding=given.content_encoding,
-        priority=given.priority,
-        timestamp=given.timestamp,
-        app_id=given.app_id,
-    )
+    return given.outgoing(exchange, delivery.routing_key, delivery.body, headers)
 
 
 def one_line(text: str) -> str:

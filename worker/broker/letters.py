@@ -57,25 +57,6 @@ class Letter:
     worn: bool  # and that was counted: a queue may allow it but a few times
     properties: Properties
 
-    def outgoing(self, exchange: str, key: str, body: bytes, headers: Mapping[str, Any]) -> Outgoing:
-        """Return its message under other headers, to publish it there."""
-        given = self.properties
-        return Outgoing(
-            exchange,
-            key,
-            body,
-            message_id=given.message_id,
-            type=given.type,
-            correlation_id=given.correlation_id,
-            headers=headers,
-            reply_to=given.reply_to,
-            content_type=given.content_type,
-            content_encoding=given.content_encoding,
-            priority=given.priority,
-            timestamp=given.timestamp,
-            app_id=given.app_id,
-        )
-
 
 def read_letter(delivery: Delivery, topology: Topology) -> Letter:
     """Return the letter that was delivered from the queue of dead letters."""
@@ -129,7 +110,7 @@ def replayed(letter: Letter, body: bytes, topology: Topology, at: datetime) -> O
         if not name.startswith(PREFIX) and name not in _OF_DELIVERY and not (died_here and name.startswith(_OF_DEATH))
     }
     exchange, key = destination(letter, topology)
-    return letter.outgoing(exchange, key, body, encodable(kept) | lineage)
+    return letter.properties.outgoing(exchange, key, body, encodable(kept) | lineage)
 
 
 def renewed(letter: Letter, body: bytes, topology: Topology) -> Outgoing:
@@ -140,7 +121,7 @@ def renewed(letter: Letter, body: bytes, topology: Topology) -> Outgoing:
         headers[REASON] = UNROUTABLE
     moved = {EXPIRATION: letter.properties.expiration, USER: letter.properties.user_id}
     headers |= {name: value for name, value in moved.items() if value}
-    return letter.outgoing(topology.dead, letter.key, body, encodable(headers) | {ID: letter.id})
+    return letter.properties.outgoing(topology.dead, letter.key, body, encodable(headers) | {ID: letter.id})
 
 
 def _death(delivery: Delivery, topology: Topology) -> _Death:

@@ -27,6 +27,27 @@ class Properties(NamedTuple):
     user_id: str | None = None
     app_id: str | None = None
 
+    def outgoing(self, exchange: str, routing_key: str, body: bytes, headers: Mapping[str, Any]) -> "Outgoing":
+        """Return a message with these properties under other headers, without what could undo it there.
+
+        Its `expiration` would let it vanish from its queue, and the broker refuses another user's `user_id`.
+        """
+        return Outgoing(
+            exchange,
+            routing_key,
+            body,
+            message_id=self.message_id,
+            type=self.type,
+            correlation_id=self.correlation_id,
+            headers=headers,
+            reply_to=self.reply_to,
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            priority=self.priority,
+            timestamp=self.timestamp,
+            app_id=self.app_id,
+        )
+
 
 class Delivery(NamedTuple):
     """One message as the broker handed it to us. Only what its handler returns settles it."""
