@@ -17,7 +17,7 @@ from support.cli import PROGRAM, ROOT, Cli, ended
 
 from schemas.documents import documents, model_of
 from worker.ledger import paging
-from worker.ledger.connection import SCHEMA
+from worker.ledger.connection import SCHEMA, opened
 from worker.ledger.paging import Wanted
 from worker.ledger.reading import Reader
 
@@ -182,7 +182,8 @@ async def test_pages_join_without_gap_or_repetition(
         until(lambda: len(cli("orders", "list", "--json")[1]) == 5)
         worker.send_signal(signal.SIGINT)
         assert worker.wait(15) == 0
-    async with Reader.connect(database_dsn) as ledger:
+    async with opened(database_dsn) as pool:
+        ledger = Reader(pool)
         for limit, sizes in ((None, [2, 2, 1]), (3, [2, 1]), (4, [2, 2]), (5, [2, 2, 1]), (1, [1])):
             pages = [[seen.order for seen in page] async for page in ledger.pages(Wanted(), limit)]
             assert [len(page) for page in pages] == sizes

@@ -14,6 +14,7 @@ from worker.core.finding import Finding
 from worker.core.order import Event
 from worker.embedded import Postgres
 from worker.ledger.checkup import Checkup
+from worker.ledger.connection import opened
 from worker.ledger.gateways import Beat, GatewayBook
 from worker.ledger.migrate import migrate
 from worker.ops.doctor import database as doctor
@@ -130,7 +131,8 @@ async def test_sessions_that_somebody_changes(patient: Patient) -> None:
 
 
 async def test_a_clock_that_is_off(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Checkup.connect(patient.dsn) as checkup:
+    async with opened(patient.dsn) as pool:
+        checkup = Checkup(pool)
         assert abs(await checkup.skew()) < timedelta(seconds=1)  # they are one machine's
 
     class Slow(doctor.Checkup):

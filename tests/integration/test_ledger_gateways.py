@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from support.ledgers import House, house
 
+from worker.ledger.connection import opened
 from worker.ledger.gateways import Beat, GatewayBook, Pause, Standing, Turn
 
 HOUR = 3600.0
@@ -70,7 +71,8 @@ async def test_whoever_pauses_what_is_paused_takes_the_pause_over(book: GatewayB
 
 
 async def test_a_gateway_that_nobody_has_seen_can_be_paused(ledger_dsn: str) -> None:
-    async with GatewayBook.connect(ledger_dsn) as book:
+    async with opened(ledger_dsn) as pool:
+        book = GatewayBook(pool)
         await book.pause("new", "ada", "not yet")
         assert (await book.standings(["new"]))["new"].pause is not None
 

@@ -20,7 +20,7 @@ from worker.core.machine import Decision, Moment, admit, decide
 from worker.core.order import Event, Fact, Order, State, Task
 from worker.core.policy import Policy
 from worker.embedded import create_database, drop_database
-from worker.ledger.connection import LIMITS, _prepare
+from worker.ledger.connection import LIMITS, _prepare, opened
 from worker.ledger.paging import Wanted
 from worker.ledger.queries import load
 from worker.ledger.reading import Reader
@@ -333,7 +333,8 @@ FETCHED = (
     ],
 )
 async def test_rare_orders_are_listed_without_reading_the_others(big_dsn: str, wanted: Wanted, count: int) -> None:
-    async with house(big_dsn, size=1) as home, Reader.connect(big_dsn) as reader:
+    async with house(big_dsn, size=1) as home, opened(big_dsn) as pool:
+        reader = Reader(pool)
         oldest = await home.ledger.find("F1")
         assert oldest is not None
         await home.ledger.apply(oldest, Fact(Event.MISMATCH, code="mismatch", evidence={"a": 1}))

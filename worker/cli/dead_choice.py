@@ -126,12 +126,13 @@ async def without_known(settings: "Settings", expected: "Forecast") -> "tuple[Fo
     dsn = settings.database.dsn.get_secret_value()
     if not expected.amounts or not dsn:
         return expected, not expected.amounts
+    from worker.ledger.connection import opened
     from worker.ledger.reading import Reader
     from worker.ledger.trouble import describe
 
     try:
-        async with Reader.connect(dsn) as reader:
-            return expected.without(await reader.known(list(expected.amounts))), True
+        async with opened(dsn) as pool:
+            return expected.without(await Reader(pool).known(list(expected.amounts))), True
     except Exception as error:
         if describe(error) is None:
             raise

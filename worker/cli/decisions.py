@@ -22,7 +22,8 @@ from worker.cli.common import (
     common,
     operator_name,
 )
-from worker.cli.orders import OrderArgument, database, order_number
+from worker.cli.database import database
+from worker.cli.orders import OrderArgument, order_number
 from worker.cli.output import moment, write_json
 from worker.core.masking import mask_text
 from worker.core.money import fen_to_text
@@ -177,17 +178,19 @@ async def desk(options: Common, settings: "Settings") -> "AsyncIterator[tuple[Le
     """
     from worker.flows.events import Renderer
     from worker.ledger.ledger import Ledger
+    from worker.ledger.reading import Reader
 
     told: list[OutboxEvent] = []
 
     def tell(events: "Sequence[OutboxEvent]") -> None:
         told.extend(events)
 
-    async with database(options, settings) as (pool, reader):
+    options.log()
+    async with database(settings) as pool:
         ledger = Ledger(pool, policies={}, render=Renderer(settings.events.publish), tell=tell, chance=random.random)
         await ledger.start()
         try:
-            yield ledger, reader
+            yield ledger, Reader(pool)
             if told:
                 await ledger.release_events([event.id for event in told])
         finally:

@@ -11,7 +11,6 @@ import typer
 from worker.cli.common import (
     Common,
     ConfigOption,
-    FailedError,
     JsonOption,
     LevelOption,
     OperatorOption,
@@ -19,6 +18,7 @@ from worker.cli.common import (
     keep_options,
     operator_name,
 )
+from worker.cli.database import database
 from worker.cli.output import Table, moment, write_json
 from worker.core.money import fen_to_text
 
@@ -165,21 +165,7 @@ async def _book(options: Common, settings: "Settings") -> "AsyncIterator[Gateway
         FailedError: the database is away, refuses us, or has another schema.
     """
     from worker.ledger.gateways import GatewayBook
-    from worker.ledger.trouble import describe
 
     options.log()
-    try:
-        async with GatewayBook.connect(settings.database.dsn.get_secret_value()) as book:
-            await _expect_schema(book)
-            yield book
-    except Exception as error:
-        line = describe(error)
-        if line is None:
-            raise
-        raise FailedError(f"database: {line}") from None
-
-
-async def _expect_schema(book: "GatewayBook") -> None:
-    problem = await book.schema_problem()
-    if problem is not None:
-        raise FailedError(problem)
+    async with database(settings) as pool:
+        yield GatewayBook(pool)

@@ -21,6 +21,7 @@ from worker.cli.common import (
     parse_age,
     parse_moment,
 )
+from worker.cli.database import database
 from worker.cli.output import Table, moment, write_json
 from worker.cli.story import write_story
 from worker.core.money import fen_to_text
@@ -29,8 +30,6 @@ from worker.core.order import ACCOUNT_FIELDS, State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from worker.config import Settings
-    from worker.ledger.connection import Pool
     from worker.ledger.paging import Wanted
     from worker.ledger.reading import Reader, Seen
 
@@ -87,7 +86,7 @@ def list_orders(
 async def _list(options: Common, wanted: "Wanted", limit: int | None, after: str | None, *, as_json: bool) -> None:
     count, last = 0, ""
     table = Table("order", "created", "state", "product", ">yuan", "gateway", ">attempt", "reason")
-    async with reader(options) as ledger:
+    async with _reader(options) as ledger:
         begin = None if after is None else await ledger.seen(after)
         if after is not None and begin is None:
             raise FailedError(f"--after {after}: there is no such order")
@@ -130,7 +129,7 @@ def show_order(
 
 
 async def _show(options: Common, order_no: str, *, as_json: bool) -> None:
-    async with reader(options) as ledger:
+    async with _reader(options) as ledger:
         found = await ledger.story(order_number(order_no))
     if found is None:
         raise FailedError(f"{order_no}: there is no such order")
@@ -153,42 +152,11 @@ def order_number(text: str) -> str:
 
 
 @asynccontextmanager
-async def reader(options: Common) -> "AsyncIterator[Reader]":
+async def _reader(options: Common) -> "AsyncIterator[Reader]":
     """Give a reader of the ledger that the settings name; raises as `database` does."""
-    async with database(options, options.settings("database.dsn")) as (_, ledger):
-        yield ledger
-
-
-@asynccontextmanager
-async def database(options: Common, settings: "Settings") -> "AsyncIterator[tuple[Pool, Reader]]":
-    """Give the database that the settings name, whose schema is ours, and a reader of it.
-
-    Raises:
-        FailedError: the database is away, refuses us, or has another schema.
-    """
-    from worker.ledger.connection import create_pool
     from worker.ledger.reading import Reader
-    from worker.ledger.trouble import describe
 
+    settings = options.settings("database.dsn")
     options.log()
-    try:
-        pool = await create_pool(settings.database.dsn.get_secret_value(), 1)
-        try:
-            ledger = Reader(pool)
-            await _expect_schema(ledger)
-            yield pool, ledger
-        finally:
-            pool.terminate()
-    except BrokenPipeError:
-        raise  # of whoever reads our output, not of the database
-    except Exception as error:
-        line = describe(error)
-        if line is None:
-            raise
-        raise FailedError(f"database: {line}") from None
-
-
-async def _expect_schema(ledger: "Reader") -> None:
-    problem = await ledger.schema_problem()
-    if problem is not None:
-        raise FailedError(problem)
+    async with database(settings) as pool:
+        yield Reader(pool)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import Common, ConfigOption, FailedError, LevelOption, OperatorOption, common
+from worker.cli.database import database
 from worker.cli.decisions import NoteOption, desk, fact_of
 from worker.core.machine import Decision
 from worker.core.order import Event, Fact, Order, State
@@ -87,16 +88,9 @@ async def _expect_paused(settings: "Settings", names: "Sequence[str]") -> None:
         FailedError: one of the gateways is not paused by hand, or the database is away.
     """
     from worker.ledger.gateways import GatewayBook
-    from worker.ledger.trouble import describe
 
-    try:
-        async with GatewayBook.connect(settings.database.dsn.get_secret_value()) as book:
-            standings = await book.standings(names)
-    except Exception as error:
-        line = describe(error)
-        if line is None:
-            raise
-        raise FailedError(f"database: {line}") from None
+    async with database(settings) as pool:
+        standings = await GatewayBook(pool).standings(names)
     pauses = {name: standing.pause for name, standing in standings.items()}
     going = [name for name in names if (pause := pauses.get(name)) is None or pause.automatic]
     if going:

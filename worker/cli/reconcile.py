@@ -22,6 +22,7 @@ from worker.cli.common import (
     parse_moment,
     stop_on_signal,
 )
+from worker.cli.database import expect_schema
 
 if TYPE_CHECKING:
     from worker.cli.reconciliation import Result
@@ -204,40 +205,38 @@ async def _workshop(settings: "Settings", *, apply: bool) -> "AsyncIterator[_Sho
     from worker.app import build_gateways
     from worker.flows.events import Renderer
     from worker.flows.reconcile import Reconciler, gentle
-    from worker.ledger.connection import create_pool, schema_problem
+    from worker.ledger.connection import opened
     from worker.ledger.gateways import GatewayBook
     from worker.ledger.ledger import Ledger
     from worker.ledger.reconciliations import ReconciliationBook
 
     slower = {name: gentle(given) for name, given in settings.gateways.items()}
     gateways = build_gateways(replace(settings, gateways=slower))
-    pool = await create_pool(settings.database.dsn.get_secret_value(), _POOL)
     try:
-        if problem := await schema_problem(pool):
-            raise FailedError(problem)
-        ledger = Ledger(
-            pool,
-            policies={name: gateway.policy for name, gateway in gateways.items()},
-            render=Renderer(settings.events.publish),
-            tell=lambda _events: None,  # a worker publishes them from the outbox
-            chance=random.random,
-        )
-        book = ReconciliationBook(pool)
-        await ledger.start()
-        await book.start()
-        try:
-            yield _Shop(
-                book,
-                GatewayBook(pool),
-                lambda progress: Reconciler(ledger, book, gateways, apply=apply, progress=progress),
+        async with opened(settings.database.dsn.get_secret_value(), _POOL) as pool:
+            await expect_schema(pool)
+            ledger = Ledger(
+                pool,
+                policies={name: gateway.policy for name, gateway in gateways.items()},
+                render=Renderer(settings.events.publish),
+                tell=lambda _events: None,  # a worker publishes them from the outbox
+                chance=random.random,
             )
-        finally:
-            await book.stop()
-            await ledger.stop()
+            book = ReconciliationBook(pool)
+            await ledger.start()
+            await book.start()
+            try:
+                yield _Shop(
+                    book,
+                    GatewayBook(pool),
+                    lambda progress: Reconciler(ledger, book, gateways, apply=apply, progress=progress),
+                )
+            finally:
+                await book.stop()
+                await ledger.stop()
     finally:
         for gateway in gateways.values():
             await gateway.close()
-        pool.terminate()
 
 
 async def _work(shop: "_Shop", run: "Run", stop: asyncio.Event) -> None:

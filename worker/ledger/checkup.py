@@ -1,18 +1,17 @@
 """What a database says about itself to whoever checks it: server, schema, journal, and what stands in its way."""
 
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from worker.core.rules import transitions
-from worker.ledger.connection import create_pool, schema_problem
+from worker.ledger.connection import schema_problem
 from worker.ledger.figures import FigureBook
 from worker.ledger.gateways import GatewayBook
 from worker.ledger.queries import load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
     import asyncpg
 
@@ -59,20 +58,6 @@ class Checkup:
         self._pool = pool
         self.figures = FigureBook(pool)
         self.gateways = GatewayBook(pool)
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, dsn: str) -> "AsyncIterator[Checkup]":
-        """Connect for as long as the context lasts.
-
-        Raises:
-            OSError, TimeoutError, asyncpg.PostgresError: the database cannot be reached or refuses us.
-        """
-        pool = await create_pool(dsn, 1)
-        try:
-            yield cls(pool)
-        finally:
-            pool.terminate()
 
     async def server(self) -> Server:
         """Return how the server is."""

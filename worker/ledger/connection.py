@@ -1,6 +1,8 @@
 """The pool, and what an error of it means."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 import asyncpg
@@ -88,6 +90,16 @@ async def create_pool(dsn: str, size: int) -> Pool:
         reset=_keep_session,
         server_settings=LIMITS,
     )
+
+
+@asynccontextmanager
+async def opened(dsn: str, size: int = 1) -> AsyncIterator[Pool]:
+    """Give a pool for as long as the context lasts; raises as `create_pool` does."""
+    pool = await create_pool(dsn, size)
+    try:
+        yield pool
+    finally:
+        pool.terminate()
 
 
 async def schema_problem(pool: Pool) -> str | None:

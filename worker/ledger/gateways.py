@@ -1,17 +1,13 @@
 """Gateways in PostgreSQL: what all workers share about them (pauses, balances), and what each says of its own part."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worker.ledger.connection import create_pool, schema_problem
 from worker.ledger.queries import load
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import asyncpg
 
     from worker.ledger.connection import Pool
@@ -105,24 +101,6 @@ class GatewayBook:
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, dsn: str) -> "AsyncIterator[GatewayBook]":
-        """Connect for as long as the context lasts.
-
-        Raises:
-            OSError, TimeoutError, asyncpg.PostgresError: the database cannot be reached or refuses us.
-        """
-        pool = await create_pool(dsn, 1)
-        try:
-            yield cls(pool)
-        finally:
-            pool.terminate()
-
-    async def schema_problem(self) -> str | None:
-        """Return what is wrong with the schema and what to run; None: nothing."""
-        return await schema_problem(self._pool)
 
     async def ensure(self, gateways: Iterable[str]) -> None:
         """Make the rows of gateways that were never seen before; without one, nothing below does anything."""

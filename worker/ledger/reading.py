@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from worker.core.order import Order
-from worker.ledger.connection import create_pool, schema_problem
 from worker.ledger.paging import Wanted, walk
 from worker.ledger.queries import load
 from worker.ledger.rows import from_record
@@ -86,24 +85,6 @@ class Reader:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, dsn: str) -> "AsyncIterator[Reader]":
-        """Connect for as long as the context lasts.
-
-        Raises:
-            OSError, TimeoutError, asyncpg.PostgresError: the database cannot be reached or refuses us.
-        """
-        pool = await create_pool(dsn, 1)
-        try:
-            yield cls(pool)
-        finally:
-            pool.terminate()
-
-    async def schema_problem(self) -> str | None:
-        """Return what is wrong with the schema and what to run; None: nothing."""
-        return await schema_problem(self._pool)
 
     async def seen(self, order_no: str) -> Seen | None:
         """Return an order as it is; None: there is no such order."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from worker.core.finding import Finding
 from worker.core.masking import mask_text
 from worker.ledger.checkup import Checkup, Server
+from worker.ledger.connection import opened
 from worker.ledger.trouble import describe
 from worker.ops.doctor.standing import check_standing
 
@@ -26,8 +27,8 @@ _DURABLE = ("synchronous_commit", "fsync", "full_page_writes")
 async def check_database(settings: "Settings") -> AsyncGenerator[Finding, None]:
     """Yield what there is to say about the database, and about the ledger in it."""
     try:
-        async with Checkup.connect(settings.database.dsn.get_secret_value()) as checkup:
-            async for finding in _look(checkup, settings):
+        async with opened(settings.database.dsn.get_secret_value()) as pool:
+            async for finding in _look(Checkup(pool), settings):
                 yield finding
     except Exception as error:
         line = describe(error)
