@@ -17,7 +17,7 @@ MONTH = f"journal_{datetime.now(UTC):%Y_%m}"
 STEP = """
 WITH o AS (
     UPDATE orders SET state = '@to', version = version + 1, revision = revision + 1 WHERE order_no = '@number'
-    RETURNING id, version
+    RETURNING id, order_no, version
 ), line AS (
     INSERT INTO journal (order_id, version, from_state, to_state, cause, attempt, evidence)
     SELECT id, version, '@begin', '@to', '@cause', 1, @evidence FROM o
@@ -61,13 +61,13 @@ def step(number: str, begin: str, to: str, cause: str, *, alarm: str, evidence: 
     return fill(STEP, number=number, begin=begin, to=to, cause=cause, evidence=evidence, alarm=alarm)
 
 
-def another_attempt(cause: str) -> str:
-    """Return the step by hand that makes a second attempt of S, numbered as it must be, because of `cause`."""
+def another_attempt(cause: str, order_no: str = "S", begin: str = "submitting") -> str:
+    """Return the step by hand that makes an order's second attempt, numbered as it must be, because of `cause`."""
     done = step(
-        "S", "submitting", "queued", cause, alarm="UPDATE alarms SET task = 'submit' FROM o WHERE order_id = o.id"
+        order_no, begin, "queued", cause, alarm="UPDATE alarms SET task = 'submit' FROM o WHERE order_id = o.id"
     )
     done = done.replace("SET state = 'queued'", "SET attempt = 2, state = 'queued'")
-    number = "INSERT INTO attempts (reference, order_id, attempt, gateway) SELECT 'SR2', id, 2, 'g' FROM o"
+    number = "INSERT INTO attempts (reference, order_id, attempt, gateway) SELECT order_no || 'R2', id, 2, 'g' FROM o"
     return done.replace("), alarm AS (", f"), numbered AS (\n    {number}\n), alarm AS (")
 
 
@@ -80,7 +80,7 @@ def admission(
 
 @pytest.fixture(scope="module")
 def settled_dsn(database_server: str, migrated_template: str) -> Iterator[str]:
-    """A database with a final order F, a submitting S, a queued Q, a pending P and a second attempt A."""
+    """A database with a final F, a submitting S, a queued Q, a pending P, a cancelling K and a second attempt A."""
 
     async def prepare(dsn: str) -> None:
         async with house(dsn) as home:
@@ -89,6 +89,7 @@ def settled_dsn(database_server: str, migrated_template: str) -> Iterator[str]:
             await home.admit("Q", sending=False)
             await home.step(await home.admit("P"), Event.ACCEPTED, sending=1)
             await home.step(await home.admit("A"), Event.REJECTED)
+            await home.step(await home.step(await home.admit("K"), Event.ACCEPTED, sending=1), Event.CANCEL_REQUESTED)
 
     name = f"{migrated_template}r"
     dsn = create_database(database_server, name, migrated_template)
@@ -155,6 +156,7 @@ ORDERS = {
     "another attempt without a number": update("attempt = 2"),
     "an earlier attempt": update("attempt = 1", "A"),
     "another attempt while the one before may live": another_attempt("not_sent"),
+    "another attempt of what is being cancelled": another_attempt("refused", "K", "pending"),
     "an earlier sending": update("sending = 0"),
     "an arrival without a step": update("arrived_fen = 5", "F"),
     "a cost without a step": update("cost_fen = 5", "F"),

@@ -114,6 +114,7 @@ class LedgerModel(RuleBasedStateMachine):
             assert not self.loose, "nothing is sent again while it is unknown what became of it"
         if decision.new_attempt:
             assert event in FAILURE, "another attempt only after a definite failure"
+            assert event is E.RESUBMITTED or not before.cancelling, "nor of what its producer asked to cancel"
             assert event not in (E.REJECTED, E.UNFUNDED) or not self.loose or self.policy.repeat_safe, (
                 "no other call may live"
             )

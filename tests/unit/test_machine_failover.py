@@ -36,6 +36,15 @@ def test_without_another_gateway_it_has_failed_in_the_gateways_words() -> None:
     assert (decision.order.state, decision.order.reason) == (S.FAILED, Reason("3", "empty number"))
 
 
+@pytest.mark.parametrize("state", [S.PENDING, S.AWAITING_PAYMENT])
+def test_what_its_producer_asked_to_cancel_goes_to_no_other_gateway(state: State) -> None:
+    asked = step(an_order(state, route=("a", "b")), a_fact(E.CANCEL_REQUESTED)).order
+    assert (asked.state, asked.cancelling, asked.version) == (state, True, 5)
+    decision = step(asked, a_fact(E.REFUSED, code="3", message="empty number"))
+    assert (decision.order.state, decision.order.reason) == (S.FAILED, Reason("3", "empty number"))
+    assert not decision.new_attempt
+
+
 @pytest.mark.parametrize("route", [("a",), ("a", "b")])
 @pytest.mark.parametrize("event", [E.REJECTED, E.REFUSED])
 def test_a_failure_of_an_attempt_that_was_never_sent_is_only_noted(route: tuple[str, ...], event: Event) -> None:

@@ -21,7 +21,7 @@ MATRIX = """
 admitted            .  .  .  .  .  .  .  .  .  .  .
 taken               su .  .  .  .  .  .  .  .  .  .
 expired             CA .  .  .  .  .  .  .  .  .  .
-cancel_requested    CA .  .  .  .  .  .  .  .  .  .
+cancel_requested    CA .  .  =  =  .  .  .  .  .  .
 accepted            pe pe pe =  =  =  .  .  re re .
 rejected            FA FA FA re re =  re re .  .  .
 unfunded            qu qu qu re re =  re re .  .  .

@@ -162,6 +162,8 @@ def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) 
     if not journal and not answer:
         return Ignored(order, event)
     changes: dict[str, Any] = {"revision": order.revision + 1}
+    if event is E.CANCEL_REQUESTED:
+        changes["cancelling"] = True
     if event in _PLAIN:
         changes["noted"] = None
     if event not in _ABOUT_ANOTHER:
@@ -249,6 +251,7 @@ def _next_attempt(order: Order, event: Event) -> dict[str, Any]:
         "arrived_fen": None,
         "cost_fen": None,
         "delivered": False,
+        "cancelling": False,
         "payment": None,
         "payment_expires_at": None,
         "sent_at": None,

@@ -35,7 +35,9 @@ class Rule:
 
 
 def next_gateway(order: Order) -> str | None:
-    """Return the gateway after the current one in the order's route, if there is one."""
+    """Return the gateway after the current one in the order's route; None: no other may have it."""
+    if order.cancelling:
+        return None
     following = order.route[order.route.index(order.gateway) + 1 :] if order.gateway in order.route else ()
     return following[0] if following else None
 
@@ -285,6 +287,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
         E.REJECTED: _review("refusal_after_acceptance"),
         E.UNFUNDED: _review("refusal_after_acceptance"),
         E.ACCEPTED: _note(S.PENDING),
+        E.CANCEL_REQUESTED: _note(S.PENDING),
     },
     S.AWAITING_PAYMENT: _open_rules(S.AWAITING_PAYMENT)
     | {
@@ -292,6 +295,7 @@ _ROWS: dict[State, dict[Event, Rule]] = {
         E.REJECTED: _CHARGE_REFUSED,
         E.UNFUNDED: _CHARGE_REFUSED,
         E.ACCEPTED: _note(S.AWAITING_PAYMENT),
+        E.CANCEL_REQUESTED: _note(S.AWAITING_PAYMENT),
         E.PAYMENT_DUE: Rule((S.AWAITING_PAYMENT, S.CANCELLED, S.REVIEW), _payment_due, reason="no_answer"),
     },
     S.REVIEW: {

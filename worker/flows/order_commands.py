@@ -1,6 +1,6 @@
 """`order.query` and `order.cancel`: what may be asked and done about an order in each of its states."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from worker.core.order import Event, Fact, Order, State
@@ -26,6 +26,7 @@ _KEPT: Mapping[State, str] = {
     S.REFUNDED: "the order has been refunded already",
 }
 """Why an order in this state is not cancelled."""
+_QUEUED = frozenset({S.QUEUED})
 _WITH_GATEWAY = frozenset({S.PENDING, S.AWAITING_PAYMENT})
 """States in which only the gateway can cancel."""
 _TAKEN = frozenset({Status.CHARGING, Status.PAYMENT_DUE})
@@ -61,7 +62,7 @@ class OrderCommands:
         Raises:
             RefusedCommandError: it cannot be cancelled, or the gateway did not.
         """
-        order = await self._cancel_queued(order)
+        order = await self._request(order, _QUEUED)
         if order.state in _WITH_GATEWAY:
             gateway = _configured(order, gateway)
             order, report = await self._cancel_there(order, gateway)
@@ -72,11 +73,11 @@ class OrderCommands:
             raise RefusedCommandError("refused", _KEPT[order.state])
         return await self._view(order)
 
-    async def _cancel_queued(self, order: Order) -> Order:
-        """Cancel it if it is queued at this moment; return it as it is then."""
+    async def _request(self, order: Order, states: Collection[State]) -> Order:
+        """Write that its cancellation was asked for, if it is in one of these states now; return it as it is then."""
 
         def fact(current: Order) -> Fact | None:
-            if current.state is not S.QUEUED:
+            if current.state not in states:
                 return None
             return Fact(Event.CANCEL_REQUESTED, evidence={"command": "order.cancel"})
 
@@ -88,15 +89,17 @@ class OrderCommands:
             report = await gateway.cancel(order, asked_at)
         if report is None:
             raise RefusedCommandError("not_supported", f"the order was sent, and {gateway.name} cannot cancel")
-        decision = await self._scheduler.answered(order, gateway, report, asked_at)
-        if report.status is Status.SILENT:
-            raise _silent(report, decision.order)
-        order = decision.order
+        order = (await self._scheduler.answered(order, gateway, report, asked_at)).order
+        if report.status in _TAKEN or report.status is Status.SILENT:
+            # whatever comes of it there, and whenever, no other gateway gets the order
+            order = await self._request(order, _QUEUED | _WITH_GATEWAY)
+        if report.status is Status.SILENT and order.state is not S.CANCELLED:
+            raise _silent(report, order)
         if order.state in _WITH_GATEWAY and report.status not in _TAKEN:
             # it may say no because a command that was carried out before this one has cancelled it already
             order = await self._ask(order, gateway)
         # an attempt that turned out to have failed must not go on at the next gateway
-        return await self._cancel_queued(order), report
+        return await self._request(order, _QUEUED), report
 
     async def _ask(self, order: Order, gateway: "Gateway") -> Order:
         """Ask the gateway about an order now, and return it as the answer leaves it."""

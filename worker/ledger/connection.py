@@ -19,7 +19,7 @@ database, rollback, resources, locks, shutdown, system."""
 _HELD = frozenset({"55P03", "57014"})
 """Somebody's lock outlasted `lock_timeout`; a statement was cancelled, as whoever looks for what is stuck may do."""
 
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The migration that this code is written for."""
 
 LIMITS = {

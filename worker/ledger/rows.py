@@ -109,6 +109,7 @@ def from_record(row: asyncpg.Record) -> Stored:
         review_kind=None if row["review_kind"] is None else ReviewKind(row["review_kind"]),
         noted=row["noted"],
         delivered=row["delivered"],
+        cancelling=row["cancelling"],
         trace=row["trace"],
         id=row["id"],
         revision=row["revision"],

@@ -76,6 +76,7 @@ CREATE TABLE orders (
     revision integer NOT NULL DEFAULT 1,
     write_token bigint NOT NULL,
     trace text,
+    cancelling boolean NOT NULL DEFAULT false,
 
     CONSTRAINT known_state CHECK (state IN (
         'queued', 'submitting', 'unknown', 'pending', 'awaiting_payment', 'review',
@@ -437,7 +438,7 @@ BEGIN
         OR (n.attempt <> b.attempt AND (n.state <> 'queued' OR NOT EXISTS (
             SELECT FROM journal j
              WHERE j.order_id = n.id AND j.version = n.version AND j.at = now()
-               AND j.cause IN ('rejected', 'refused', 'unfunded', 'resubmitted')
+               AND (j.cause = 'resubmitted' OR (NOT b.cancelling AND j.cause IN ('rejected', 'refused', 'unfunded')))
         )))
         OR (n.version > b.version AND NOT EXISTS (
             SELECT FROM journal j

@@ -17,12 +17,13 @@ WITH input AS MATERIALIZED (
        SET (
             state, version, gateway, attempt, sending, upstream_no, arrived_fen, cost_fen, reason_code,
             reason_message, payment, payment_expires_at, sent_at, queries, unsent, absent_count, absent_since,
-            doubt_code, doubt_message, review_kind, noted, delivered, updated_at, revision, write_token
+            doubt_code, doubt_message, review_kind, noted, delivered, cancelling, updated_at, revision,
+            write_token
        ) = (
             SELECT n.state, n.version, n.gateway, n.attempt, n.sending, n.upstream_no, n.arrived_fen, n.cost_fen,
                    n.reason_code, n.reason_message, n.payment, n.payment_expires_at, n.sent_at, n.queries, n.unsent,
                    n.absent_count, n.absent_since, n.doubt_code, n.doubt_message, n.review_kind, n.noted, n.delivered,
-                   n.updated_at, o.revision + 1, h.write_token
+                   n.cancelling, n.updated_at, o.revision + 1, h.write_token
               FROM jsonb_populate_record(o, h.changes) n
        )
       FROM held h

@@ -1,0 +1,1 @@
+ALTER TABLE orders ADD COLUMN cancelling boolean NOT NULL DEFAULT false;
