@@ -167,7 +167,7 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
         "tokens": (ids,),
         "alarms": (ids,),
         "story": (ids[0],),
-        "keep_hint": (ids[0], 1, "one"),
+        "keep_hint": (ids[0], 1, "one", 0.0),
         "claim_hints": ("one", 50, 60.0),
         "postpone_hint": (ids[0], 1, "one", moment().now, 5.0),
         "forget_hint": (ids[0], 1, "one", moment().now),

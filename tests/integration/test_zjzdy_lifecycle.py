@@ -175,10 +175,24 @@ def test_nobody_pays_in_time_and_then_somebody_does(amqp_url: str, database_serv
         assert market.paid(user("Z-never"))["paid"] == 0
 
         assert market.pay(record_ids, anyway=True)
-        with Commander(amqp_url, here.prefix) as commander:
-            commander.send("order.query", {"order_no": "Z-never"})
-            late = here.producer.await_event("Z-never", "review").body
+        until(lambda: here.facts.rows("SELECT FROM hints WHERE due_at > now() + interval '4 minutes'"), 15)
+        here.facts.rows("UPDATE hints SET due_at = now() RETURNING 1")  # those minutes later
+        late = here.producer.await_event("Z-never", "review").body
         assert late["reason"]["code"] == "success_after_failure"
+        until(lambda: not here.facts.rows("SELECT FROM hints"), 15)
+
+
+def test_who_has_not_paid_is_looked_at_once_more_and_that_is_all(
+    amqp_url: str, database_server: str, tmp_path: Path
+) -> None:
+    with school(amqp_url, database_server, tmp_path, pay_seconds=2) as (here, _):
+        here.worker().await_ready()
+        here.producer.submit(order("Z-not"))
+        here.producer.await_event("Z-not", "cancelled")
+        until(lambda: here.facts.rows("UPDATE hints SET due_at = now() RETURNING 1"), 15)
+        until(lambda: not here.facts.rows("SELECT FROM hints"), 15)
+        assert here.facts.state("Z-not") == "cancelled"
+        assert here.facts.causes("Z-not").count("payment_due") == 3  # the charge, its expiry, and the last look
 
 
 def test_a_payment_of_the_last_moment_counts(amqp_url: str, database_server: str, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Asking about what no alarm rings for: orders that are closed, and attempts that were given up.
 
+Mostly it is a callback that hints at them. A charge that nobody paid in time is looked at once more, unasked.
+
 A callback without proof about one of them is written down and thereby done with: however many come, and however
 long the gateway does not answer, the callback queue flows on. The question is asked until there is an answer.
 """
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from worker.core.order import State
 from worker.core.outcome import Status
 from worker.core.subject import about
 from worker.flows.scheduler import HOLD_SECONDS, PACE_SECONDS
@@ -49,9 +52,12 @@ class Hints:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def keep(self, order: "Order", attempt: int, gateway: str) -> None:
-        """Write a hint about an attempt of `order` down; when this returns, its callback has been heard."""
-        await self._book.keep(order, attempt, gateway)
+    async def keep(self, order: "Order", attempt: int, gateway: str, seconds: float = 0) -> None:
+        """Write down that an attempt of `order` is to be asked about, so many seconds from now.
+
+        When this returns, the callback that hinted at it has been heard.
+        """
+        await self._book.keep(order, attempt, gateway, seconds)
         self._wake.set()
 
     async def run(self) -> None:
@@ -103,7 +109,8 @@ class Hints:
         asked_at = self._ledger.now()
         report = await gateway.query(asked, asked_at)
         say = log.bind(order_no=order.order_no, attempt=hint.attempt, gateway=gateway.name, status=report.status)
-        if report.status in _UNSETTLED and not report.outdated(order, hint.attempt):
+        still_unpaid = report.status is Status.PAYMENT_DUE and order.state is State.CANCELLED
+        if report.status in _UNSETTLED and not still_unpaid and not report.outdated(order, hint.attempt):
             say.warning("hint_not_answered", code=report.code, asked=hint.asked, heard_at=hint.heard_at.isoformat())
             await self._book.postpone(hint, gateway.policy.hint_delay(hint.asked, self._chance()))
             return

@@ -29,6 +29,7 @@ PACE_SECONDS = 0.02
 CLOCK_SECONDS = 30.0
 MOST = 500
 FRESH = timedelta(seconds=10)
+LATE_PAYMENT_SECONDS = 300.0
 HOLD_SECONDS = 15.0
 """How long a claim holds beyond the call that it is for; then the alarm rings again."""
 
@@ -207,6 +208,9 @@ class Scheduler:
         if report.outdated(decision.order, order.attempt):
             # given up since the question: whether it lives after all is asked anew
             await self._hints.keep(decision.order, order.attempt, gateway.name)
+        if decision.event is Event.PAYMENT_DUE and order.state in TASKS and decision.order.final:
+            # nobody has paid in time, as far as it shows: a payment of the last moment may show later
+            await self._hints.keep(decision.order, order.attempt, gateway.name, LATE_PAYMENT_SECONDS)
         if decision.order.state is State.QUEUED or decision.order.hinted:
             self._wake.set()
         return decision

@@ -27,9 +27,9 @@ class HintBook:
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
 
-    async def keep(self, order: "Order", attempt: int, gateway: str) -> None:
-        """Write a hint down, due at once."""
-        await self._pool.execute(load("keep_hint"), order.id, attempt, gateway)
+    async def keep(self, order: "Order", attempt: int, gateway: str, seconds: float = 0) -> None:
+        """Write a hint down, due in so many seconds."""
+        await self._pool.execute(load("keep_hint"), order.id, attempt, gateway, seconds)
 
     async def claim(self, gateway: str, limit: int, lease: float) -> list[Hint]:
         """Take up to `limit` hints that are due; they are ours for `lease` seconds."""
