@@ -4,7 +4,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -38,6 +38,8 @@ from worker.cli.dead_output import Row, say_forecast, write_groups, write_letter
 from worker.cli.output import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from worker.config import Settings
 
 _LONGEST_NOTE = 200
@@ -127,39 +129,22 @@ async def _replay(settings: "Settings", chosen: Selection, *, dry_run: bool, ask
         expected, asked = await without_known(settings, forecast(row.subject for row in wanted))
         if not as_json:
             say_forecast(len(wanted), len(rows), expected, ledger_asked=asked)
-        told: dict[str, Any] = {
-            "letters": [row.letter.id for row in wanted],
-            "orders": len(expected.amounts),
-            "amount_fen": expected.fen,
-            "ledger_asked": asked,
-        }
-        if dry_run or not wanted:
-            _tell(
-                f"{'nothing was' if dry_run else 'there is nothing to be'} replayed",
-                told | {"replayed": 0},
-                as_json=as_json,
+
+        async def publish(batch: list[Row]) -> tuple[int, str | None]:
+            now = datetime.now(UTC)
+            taken = await box.publish([replayed(row.letter, box.body(row.position), topology, now) for row in batch])
+            gone = [row.position for row, fine in zip(batch, taken, strict=True) if fine]
+            await box.forget(gone)
+            if len(gone) == len(batch):
+                return len(gone), None
+            return len(gone), (
+                f"broker: no queue takes {letters_text(len(batch) - len(gone))}, and the exchange "
+                f"`{topology.main}` has no alternate: run `worker migrate --broker`"
             )
-            return
-        if ask and not await confirmed(f"replay {letters_text(len(wanted))}?"):
-            raise FailedError("nothing was replayed")
-        done = 0
-        try:
-            for batch in batches(wanted):
-                now = datetime.now(UTC)
-                outgoing = [replayed(row.letter, box.body(row.position), topology, now) for row in batch]
-                taken = await box.publish(outgoing)
-                gone = [row.position for row, fine in zip(batch, taken, strict=True) if fine]
-                await box.forget(gone)
-                done += len(gone)
-                if len(gone) < len(batch):
-                    raise FailedError(
-                        f"broker: no queue takes {letters_text(len(batch) - len(gone))}, and the exchange "
-                        f"`{topology.main}` has no alternate: run `worker migrate --broker`"
-                    )
-        finally:
-            if done < len(wanted):
-                typer.echo(f"{done} of {letters_text(len(wanted))} are replayed; the others lie there still", err=True)
-        _tell(f"replayed {letters_text(done)}", told | {"replayed": done}, as_json=as_json)
+
+        told = {"orders": len(expected.amounts), "amount_fen": expected.fen, "ledger_asked": asked}
+        deed = _Deed("replayed", f"replay {letters_text(len(wanted))}?", publish, told)
+        await _do(deed, wanted, dry_run=dry_run, ask=ask, as_json=as_json)
 
 
 @app.command("drop")
@@ -205,29 +190,51 @@ async def _drop(
     operator, note = why
     async with letters_in_hand(settings) as (box, rows):
         wanted = wanted_rows(chosen, rows)
-        told: dict[str, Any] = {"letters": [row.letter.id for row in wanted]}
         if not as_json:
             typer.echo(f"{letters_text(len(wanted))} of {len(rows)}")
-        if dry_run or not wanted:
-            _tell(
-                f"{'nothing was' if dry_run else 'there is nothing to be'} dropped",
-                told | {"dropped": 0},
-                as_json=as_json,
-            )
-            return
-        if ask and not await confirmed(f"drop {letters_text(len(wanted))} for good?"):
-            raise FailedError("nothing was dropped")
-        done = 0
-        try:
-            for batch in batches(wanted):
-                for row in batch:
-                    log.warning("dead_letter_dropped", **row.log(), operator=operator, note=note or None)
-                await box.forget([row.position for row in batch])
-                done += len(batch)
-        finally:
-            if done < len(wanted):
-                typer.echo(f"{done} of {letters_text(len(wanted))} are dropped; the others lie there still", err=True)
-        _tell(f"dropped {letters_text(done)}", told | {"dropped": done}, as_json=as_json)
+
+        async def forget(batch: list[Row]) -> tuple[int, str | None]:
+            for row in batch:
+                log.warning("dead_letter_dropped", **row.log(), operator=operator, note=note or None)
+            await box.forget([row.position for row in batch])
+            return len(batch), None
+
+        deed = _Deed("dropped", f"drop {letters_text(len(wanted))} for good?", forget, {})
+        await _do(deed, wanted, dry_run=dry_run, ask=ask, as_json=as_json)
+
+
+class _Deed(NamedTuple):
+    """What is done with letters, a batch at a time: `act` returns how many it was done with, and what went wrong."""
+
+    done: str
+    question: str
+    act: "Callable[[list[Row]], Awaitable[tuple[int, str | None]]]"
+    told: dict[str, Any]
+
+
+async def _do(deed: _Deed, wanted: list[Row], *, dry_run: bool, ask: bool, as_json: bool) -> None:
+    """Do it, or say that it was not done; what is interrupted leaves the rest where it lies."""
+    told = {"letters": [row.letter.id for row in wanted], **deed.told}
+    if dry_run or not wanted:
+        _tell(
+            f"{'nothing was' if dry_run else 'there is nothing to be'} {deed.done}",
+            told | {deed.done: 0},
+            as_json=as_json,
+        )
+        return
+    if ask and not await confirmed(deed.question):
+        raise FailedError(f"nothing was {deed.done}")
+    done = 0
+    try:
+        for batch in batches(wanted):
+            count, problem = await deed.act(batch)
+            done += count
+            if problem:
+                raise FailedError(problem)
+    finally:
+        if done < len(wanted):
+            typer.echo(f"{done} of {letters_text(len(wanted))} are {deed.done}; the others lie there still", err=True)
+    _tell(f"{deed.done} {letters_text(done)}", told | {deed.done: done}, as_json=as_json)
 
 
 def _tell(line: str, told: dict[str, Any], *, as_json: bool) -> None:
