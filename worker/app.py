@@ -17,6 +17,7 @@ from worker.broker.depths import Depths
 from worker.broker.message import Delivery, Outgoing
 from worker.broker.publisher import Publisher
 from worker.broker.settlement import AWAY, Settled
+from worker.broker.subscription import AT_ONCE
 from worker.broker.topology import Topology, await_topology
 from worker.core.trace import Tracing
 from worker.flows.balances import Balances
@@ -180,7 +181,7 @@ class Worker:
             OrderCommands(ledger, Reader(pool), scheduler, turns),
             GatewayCommands(ledger, turns),
             publish=self._publisher.publish,
-            prefetch=self._settings.amqp.prefetch,
+            prefetch=min(self._settings.amqp.prefetch, AT_ONCE),
             tracing=self._tracing,
         )
         # a consumer of its own: a command waits for gateways, and is answered also while the database is away

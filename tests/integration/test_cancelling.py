@@ -43,9 +43,11 @@ class Cancelling:
     name: str = "one"
     policy: Policy = field(default_factory=Policy)
     adapter: Told = field(default_factory=Told)
+    asked: list[str] = field(default_factory=list)
 
-    async def cancel(self, _order: Order, _now: datetime) -> Report:
+    async def cancel(self, order: Order, _now: datetime) -> Report:
         """Give the answer."""
+        self.asked.append(order.reference)
         if self.meanwhile is not None:
             await self.meanwhile()
         return self.report._replace(evidence=EVIDENCE)
@@ -102,6 +104,33 @@ async def test_a_refused_request_changes_nothing(ledger_dsn: str) -> None:
         with pytest.raises(RefusedCommandError, match="did not cancel it"):
             await cancel(home, Cancelling(Report(Status.UNCLEAR, "2006")))
         assert (await home.step(pending, Event.REFUSED)).gateway == "two"
+
+
+@pytest.mark.parametrize(
+    ("report", "says"),
+    [
+        (TAKEN, "two has just got it"),
+        (SILENT, "the order is pending"),
+        (Report(Status.UNCLEAR, "2006"), "two has just got it"),
+    ],
+    ids=["taken", "no answer", "refused"],
+)
+async def test_who_has_it_meanwhile_was_not_asked(ledger_dsn: str, report: Report, says: str) -> None:
+    """What the gateway before it says is about another attempt: it moves nothing, and promises nothing."""
+    async with house(ledger_dsn) as home:
+        pending = await home.step(await home.admit("T1"), Event.ACCEPTED, sending=1)
+
+        async def goes_on() -> None:
+            order = await home.step(await home.step(pending, Event.REFUSED), Event.TAKEN)
+            order = await home.step(order, Event.ACCEPTED, attempt=2, sending=2)
+            assert (order.state, order.gateway) == (State.PENDING, "two")
+
+        gateway = Cancelling(report, goes_on)
+        with pytest.raises(RefusedCommandError, match=says):
+            await cancel(home, gateway)
+        order = await home.ledger.find("T1")
+        assert order is not None
+        assert (order.state, order.gateway, order.cancelling, gateway.asked) == (State.PENDING, "two", False, ["T1"])
 
 
 async def test_a_person_may_send_it_again_all_the_same(ledger_dsn: str) -> None:

@@ -19,6 +19,23 @@ POISON = Settled.impossible("invalid_message", "field `x`: wrong")
 # --- the ack policy ---------------------------------------------------------------------------
 
 
+async def test_a_delivery_whose_handling_was_cancelled_comes_again(bench: Bench) -> None:
+    """Whoever did that: what is neither settled nor given back would be nobody's as long as the channel lives."""
+    handle = Handling()
+
+    def cancelled_once(_: Delivery) -> Settled:
+        if len(handle.seen) == 1:
+            raise asyncio.CancelledError
+        return COMMITTED
+
+    handle.says = cancelled_once
+    bench.put(b"x")
+    consumer = await bench.consume(handle)
+    await amqp.until(lambda: handle.finished == 1)
+    await consumer.stop()
+    assert bench.depth() == 0
+
+
 async def test_committed_is_acknowledged(bench: Bench) -> None:
     handle = Handling()
     bench.put(*(b"%d" % n for n in range(100)), message_id="m", type="t", correlation_id="c", reply_to="r")

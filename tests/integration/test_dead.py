@@ -1,10 +1,13 @@
 """Dead letters by the command line, as an operator uses it at night: nothing is lost, nothing is sent twice."""
 
 import asyncio
+import errno
 import json
 import signal
 import subprocess
 import sys
+import tempfile
+from typing import Any
 
 import pytest
 from support import amqp, wire
@@ -12,8 +15,9 @@ from support.cli import ROOT, Cli
 from support.letters import DIED, Post, headers, listed, lying
 from support.waiting import until
 
+from worker.broker import letterbox
 from worker.broker.connection import BrokerLostError
-from worker.broker.letterbox import Letterbox, LettersBusyError
+from worker.broker.letterbox import Letterbox, LettersBusyError, LettersUnreadError
 from worker.broker.topology import Topology, TopologyError, declare
 from worker.embedded import RabbitMQ
 
@@ -64,6 +68,29 @@ def test_the_list_tells_every_kind(cli: Cli, post: Post) -> None:
     assert ["unknown_gateway", "other"] in [each[:2] for each in groups]
     assert len(out) == out.index("") + 3
     assert rejected["id"] in out[-1]  # the newest
+
+
+async def test_letters_that_find_no_room_are_all_given_back(
+    cli: Cli, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was not read must not be acknowledged together with those after it."""
+    written = 0
+
+    class Full(tempfile.SpooledTemporaryFile[bytes]):
+        def write(self, body: Any) -> int:
+            nonlocal written
+            written += 1
+            if written == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(body)
+
+    post.orders("T1", "T2", "T3")
+    with monkeypatch.context() as patched:
+        patched.setattr(letterbox, "SpooledTemporaryFile", Full)
+        with pytest.raises(LettersUnreadError, match="No space left"):
+            async with Letterbox.open(cli.amqp_url, Topology(cli.prefix)) as box:
+                await box.forget(range(len(box.letters)))
+    assert {each["order_no"] for each in lying(cli)} == {"T1", "T2", "T3"}
 
 
 async def test_looking_wears_no_letter_out(cli: Cli, amqp_url: str) -> None:

@@ -1,5 +1,6 @@
 """What was said of an attempt before it was given up: it moves nothing, and is asked anew."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,6 +78,29 @@ async def test_a_hint_about_a_closed_order_is_not_done_with_while_the_gateway_sa
         failed = await home.step(await home.admit("T1", route=("one",)), Event.REJECTED, sending=1)
         gateway = Answers([(Report(Status.CHARGING, "1"), nothing), (Report(Status.SUCCEEDED, "2"), nothing)])
         hints = Hints(home.ledger, HintBook(home.pool), {}, lambda: 0.5)
+        await hints.keep(failed, 1, "one")
+        for state, left in ((State.FAILED, 1), (State.REVIEW, 0)):
+            await ask_about_hints(home, hints, gateway)
+            now = await home.ledger.find("T1")
+            assert now is not None
+            assert (now.state, await home.value("SELECT count(*) FROM hints")) == (state, left)
+
+
+async def test_one_no_such_order_does_not_outweigh_a_callback_about_a_closed_order(ledger_dsn: str) -> None:
+    """The gateway denied it until the order was given up; it calls back that it arrived, and its queries still lag."""
+    async with house(ledger_dsn) as home:
+        failed = await home.step(await home.admit("T1", route=("one",)), Event.REJECTED, sending=1)
+        denied = (Report(Status.ABSENT, "2002"), nothing)
+        gateway = Answers([denied] * 3, policy=Policy(settle_seconds=0.3, settle_queries=3))
+        hints = Hints(home.ledger, HintBook(home.pool), {}, lambda: 0.5)
+        await hints.keep(failed, 1, "one")
+        for _ in range(2):
+            await ask_about_hints(home, hints, gateway)
+            assert await home.value("SELECT count(*) FROM hints") == 1
+        await asyncio.sleep(0.35)
+        await ask_about_hints(home, hints, gateway)
+        assert await home.value("SELECT count(*) FROM hints") == 0, "denied often and long enough"
+        gateway.reports += [denied, (Report(Status.SUCCEEDED, "2"), nothing)]
         await hints.keep(failed, 1, "one")
         for state, left in ((State.FAILED, 1), (State.REVIEW, 0)):
             await ask_about_hints(home, hints, gateway)

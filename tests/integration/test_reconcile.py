@@ -35,6 +35,8 @@ from support.reconciling import (
 )
 
 from worker.cli import execute
+from worker.cli.common import FailedError
+from worker.cli.reconcile import _await_end
 from worker.cli.reconciliation import FIELDS
 from worker.ledger.reconciliations import ReconciliationBook
 from worker.sandbox import SandboxSettings
@@ -312,6 +314,34 @@ def test_apply_hands_the_answers_to_the_machine(tmp_path: Path, ledger_dsn: str)
         _, again = desk.report()
         # what the machine has taken over agrees now; what needs a person is in front of one
         assert not {(order_no(1), 1), (order_no(3), 1)} & set(found(again))
+
+
+def test_apply_reaches_what_an_interrupted_run_without_it_had_found(tmp_path: Path, ledger_dsn: str) -> None:
+    orders = [
+        Case(),
+        Case(theirs="reversed", book={"refunded_fen": AMOUNT}, kind="refunded_there", amount_fen=AMOUNT),
+    ]
+    with opened(tmp_path, ledger_dsn, orders) as (desk, market):
+        market.force(order_no(0), "error_500_charged", call="query", times=0)
+        assert found(desk.report()[1]) == planted(orders) | {(order_no(0), 1): ("no_answer", AMOUNT)}
+        market.clear()
+        _, report = desk.report("--apply")
+        assert [each["applied"] for each in report["differences"]] == ["succeeded -> refunded"]
+        assert [row["state"] for row in rows(ledger_dsn, STORY)] == ["succeeded", "refunded"]
+
+
+# --- the period's end ------------------------------------------------------------------------------
+
+
+async def test_a_period_that_ends_by_this_machines_clock_only_is_waited_for(ledger_dsn: str) -> None:
+    """What is settled in it later, by the database's clock, would be in no run."""
+    async with house(ledger_dsn) as home:
+        book = ReconciliationBook(home.pool)
+        until = await book.now() + timedelta(seconds=1)
+        await _await_end(book, until)
+        assert await book.now() > until
+        with pytest.raises(FailedError, match="clock"):
+            await _await_end(book, until + timedelta(minutes=5))
 
 
 # --- balances --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from schemas.callbacks import GatewayCallback
 from schemas.dead import DeadHeaders
 from worker.broker.topology import Topology, declare
 from worker.embedded.service import free_ports
+from worker.relay.receiver import LETTERS_A_MINUTE
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
 CALLBACK = b"order_no=T1&order_number=W1&status=2"
@@ -117,6 +118,15 @@ async def test_a_good_signature_is_relayed_and_a_bad_one_is_a_dead_letter(relay:
     assert base64.b64decode(json.loads(raw)["body"]) == forged
     headers = DeadHeaders.model_validate({k: v for k, v in properties.headers.items() if k.startswith("x-dead")})
     assert (headers.reason, headers.queue) == ("bad_signature", f"{relay.prefix}.callbacks")
+
+
+async def test_strangers_fill_no_disk(relay: Relaying) -> None:
+    for _ in range(LETTERS_A_MINUTE + 5):
+        _, _, answer = await relay.exchange(post("/callbacks/dingyin", dingyin(key="another"), FORM))
+        assert answer != b"OK"
+    assert (await relay.exchange(post("/callbacks/dingyin", dingyin(), FORM)))[2] == b"OK"
+    assert len(relay.letters()) == LETTERS_A_MINUTE
+    assert len(relay.relayed()) == 1
 
 
 # --- what is refused -----------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The demo's account: every way in which the ledgers can differ is found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,9 @@ from worker.demo import verdict
 from worker.demo.verdict import Charge, Row, Verdict, compare
 from worker.demo.wares import Wish
 
-PUBLISHED = {"A": Wish("A", "power", 10_000, b"")}
+PUBLISHED = {"A": Wish("A", "power", 10_000, "32", b"")}
 ROW = Row("A", "power", "wikeyun", 1, "succeeded", 3, 10_000, None)
-CHARGE = Charge("A", "wikeyun", "power", "succeeded", 1, 10_000, 1, None)
+CHARGE = Charge("A", "wikeyun", "power", "succeeded", 1, 10_000, 1, None, "32", 10_000)
 REFUSED = replace(CHARGE, standing="not_taken", charges=0, kept_fen=0)
 SECOND = replace(CHARGE, gateway="dingyin")
 
@@ -80,7 +81,7 @@ def test_a_success_is_paid_once(charges: Sequence[Charge], kinds: set[str]) -> N
 
 
 def test_money_that_cancels_out_over_all_orders_is_found() -> None:
-    published = PUBLISHED | {"B": Wish("B", "power", 10_000, b"")}
+    published = PUBLISHED | {"B": Wish("B", "power", 10_000, "32", b"")}
     rows = [ROW, replace(ROW, order_no="B", state="failed")]
     charges = [replace(CHARGE, kept_fen=0, standing="refunded"), replace(CHARGE, order_no="B")]
     heard = {"A": (3, "succeeded"), "B": (3, "failed")}
@@ -98,6 +99,15 @@ def test_what_is_not_final_or_not_there() -> None:
     assert verdict.UNASKED in found(compared(ROW, CHARGE, replace(CHARGE, order_no="B")))
 
 
+@pytest.mark.parametrize("wrong", [{"account": "33"}, {"amount_fen": 9_999}, {"product": "oil"}])
+def test_money_for_somebody_else_or_for_something_else_is_found(wrong: Mapping[str, Any]) -> None:
+    other = replace(CHARGE, **wrong)
+    assert verdict.NOT_AS_ORDERED in found(compared(ROW, other))
+    assert verdict.NOT_AS_ORDERED in found(ended("failed", replace(other, standing="refunded", kept_fen=0)))
+    taken_so = replace(ROW, amount_fen=20_000)  # the ledger's own mistake, on both sides
+    assert verdict.NOT_AS_ORDERED in found(compared(taken_so, replace(CHARGE, kept_fen=20_000, amount_fen=20_000)))
+
+
 def test_who_was_not_told() -> None:
     assert found(compared(ROW, CHARGE, heard="failed")) == {verdict.EVENTS_MISSING}
     missing = {verdict.EVENTS_MISSING}
@@ -112,6 +122,6 @@ def test_who_was_not_told() -> None:
 )
 def test_whose_number_it_is(gateway: str, number: str, account: str) -> None:
     sums = {"charges": 1, "charged_fen": 10, "refunded_fen": 3, "pushes": 1, "status": "succeeded", "fault": None}
-    row = {"gateway": gateway, "order_no": number, "account": account, "product": "game", **sums}
-    read = Charge.read(row)
-    assert (read.order_no, read.kept_fen) == ("D7", 7)
+    own = {"account": account, "product": "game", "amount_fen": 11}
+    read = Charge.read({"gateway": gateway, "order_no": number, **own, **sums})
+    assert (read.order_no, read.kept_fen, read.account, read.amount_fen) == ("D7", 7, account, 11)

@@ -76,6 +76,12 @@ def test_says_why(headers: dict[str, Any], exchange: str, told: tuple[Any, ...])
     assert (letter.reason, letter.detail, letter.queue, letter.at)[: len(told)] == told
 
 
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_moment_that_utc_does_not_have_is_none(at: str) -> None:
+    """Any producer can write one, and `dead list` shows moments in UTC."""
+    assert read(own(**{"x-dead-at": at})).at is None
+
+
 def test_an_id_stays_and_tells_letters_apart() -> None:
     letter = read(own())
     assert read(own()).id == letter.id

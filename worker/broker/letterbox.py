@@ -43,6 +43,10 @@ class LettersBusyError(BrokerLostError):
     """Somebody else has the letters in hand."""
 
 
+class LettersUnreadError(BrokerLostError):
+    """Some letters could not be kept in hand, so none is: one that nobody has read must not be acknowledged."""
+
+
 class _Place(NamedTuple):
     """Where a letter is: its delivery's tag, and its body in the spool."""
 
@@ -65,6 +69,7 @@ class Letterbox:
         self._places: dict[int, _Place] = {}  # of what is in hand, by position, which is the order of the tags
         self._gone: set[str] = set()  # ids of what was acknowledged
         self._copies = 0  # that were laid there
+        self._unread: Exception | None = None  # why one was not taken in
         self.letters: list[Letter] = []
         self.more = 0
 
@@ -75,6 +80,7 @@ class Letterbox:
 
         Raises:
             LettersBusyError: somebody else has them.
+            LettersUnreadError: there is no room for them.
             BrokerRefusedError: there is no such queue, or it may not be read.
             BrokerLostError: the broker is away, or takes no messages now.
         """
@@ -177,21 +183,29 @@ class Letterbox:
             came = now if some else came
             quiet = 0 if some or ready else quiet + 1
             enough = len(self.letters) >= expected and now - began > LONGEST_SECONDS
-            if enough or now - came > STUCK_SECONDS or channel.is_closed:
+            if enough or now - came > STUCK_SECONDS or channel.is_closed or self._unread is not None:
                 break
         await ask(channel.basic_cancel(consumer.consumer_tag or ""), "stop reading")
         await close_channel(counting)
         self.more = ready
+        if self._unread is not None:
+            why = (self._unread.strerror if isinstance(self._unread, OSError) else "") or type(self._unread).__name__
+            raise LettersUnreadError(f"the letters cannot be kept in hand: {why}")
 
     async def _on_message(self, message: DeliveredMessage) -> None:
         frame = message.delivery
         if not isinstance(frame, Basic.Deliver) or frame.delivery_tag is None:
             return
         delivery = read_delivery(self._topology.dead, frame, message.header.properties, message.body)
-        self._spool.seek(0, SEEK_END)
-        self._places[len(self.letters)] = _Place(frame.delivery_tag, self._spool.tell(), len(delivery.body))
-        self._spool.write(delivery.body)
-        self.letters.append(read_letter(delivery, self._topology))
+        try:
+            letter = read_letter(delivery, self._topology)
+            start = self._spool.seek(0, SEEK_END)
+            self._spool.write(delivery.body)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the word for those after it would be for it too
+            self._unread = self._unread or error
+            return
+        self._places[len(self.letters)] = _Place(frame.delivery_tag, start, len(delivery.body))
+        self.letters.append(letter)
 
     async def _put_back(self) -> None:
         """Give back what is in hand. A quorum queue may overlook acks before a channel ends: that is looked into."""

@@ -167,9 +167,9 @@ def _by_broker(headers: Mapping[str, Any], topology: Topology) -> _Death | None:
 def _moment(text: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+    except (ValueError, OverflowError):  # the latter: there is no such moment in UTC
         return None
-    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 def _taker(key: str, topology: Topology) -> str | None:

@@ -151,7 +151,8 @@ class Subscription:
     def _on_handled(self, task: asyncio.Task[None]) -> None:
         self._hands.discard(task)
         self._mine.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is not None:
             log.error("settling_failed", queue=self._queue, error=type(error).__name__)
             self._end(f"{type(error).__name__} while settling")  # so that the delivery comes again
         if self._next and self._taking and self.alive():

@@ -35,6 +35,8 @@ Format = Literal["table", "csv", "json"]
 
 _MOMENT_HELP = "RFC 3339 with an offset, a date (UTC), or how long ago: 15m, 2h, 7d"
 _POOL = 3
+_LATE = timedelta(seconds=1)  # a step that is just being committed is dated by its beginning
+_LONGEST_AHEAD = timedelta(minutes=1)
 
 
 def reconcile(
@@ -153,8 +155,11 @@ async def _reconcile(
     stop = stop_on_signal()
     try:
         async with _workshop(settings, apply=apply) as shop:
+            await _await_end(shop.book, wanted[1])
             run = await shop.book.fill(await shop.book.begin(*wanted, fresh=fresh))
             if run.resumed:
+                if apply:
+                    await shop.book.reopen(run)
                 typer.echo(f"going on with the run that began at {run.started_at.isoformat(' ', 'seconds')}", err=True)
             await _work(shop, run, stop)
             result = None if stop.is_set() else await _result(shop, run, paid_in, list(settings.gateways))
@@ -169,6 +174,14 @@ async def _reconcile(
     if result is None:
         raise FailedError("interrupted; to go on where it was, run:", f"  {_command(run, apply=apply)}")
     return result
+
+
+async def _await_end(book: "ReconciliationBook", until: datetime) -> None:
+    """Wait until the period is over by the database's clock too: what is settled in it later would be in no run."""
+    while (left := until + _LATE - await book.now()) > timedelta(0):
+        if left > _LONGEST_AHEAD:
+            raise FailedError("--until: it has not passed yet by the database's clock; set this machine's by the same")
+        await asyncio.sleep(left.total_seconds())
 
 
 async def _result(shop: "_Shop", run: "Run", paid_in: dict[str, int], gateways: list[str]) -> "Result":

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from worker.core.masking import mask
@@ -31,6 +32,7 @@ class Hold(NamedTuple):
     token: int  # ours and nobody else's
     card_id: str | None
     current: bool  # the gateway has it just so: we share it; else it is ours alone, to be added or edited
+    until: datetime | None = None  # by the book's clock
 
 
 class CardError(Exception):

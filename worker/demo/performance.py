@@ -61,6 +61,7 @@ class Performance:
         self._kill = kill
         self._picture = Picture(orders=Counter(order.product for order in orders))
         self._given_up = ""
+        self._over = asyncio.Event()
 
     def give_up(self, why: str) -> None:
         """End the performance: something that it cannot do without has failed for good."""
@@ -74,7 +75,7 @@ class Performance:
                 try:
                     await self._work(cast, showing)
                 finally:
-                    showing.cancel()
+                    self._over.set()  # not cancelled: in the middle of a look that would end the watch's channel
                     await asyncio.gather(showing, return_exceptions=True)
             account = await self._account(cast)
         except Exception:
@@ -138,12 +139,14 @@ class Performance:
 
     async def _show(self, cast: Cast) -> None:
         picture = self._picture
-        while True:
+        while not self._over.is_set():
             picture.sight = await cast.watch.look()
             picture.published, picture.heard = len(cast.producer.published), cast.listener.kinds.total()
             picture.repeats = cast.listener.repeats
             self._view.show(picture)
-            await asyncio.sleep(_LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._over.wait()
 
     # --- the end -----------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class Charge:
     kept_fen: int
     pushes: int
     fault: str | None
+    account: str  # whom the money is for
+    amount_fen: int
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> "Charge":
@@ -72,6 +74,8 @@ class Charge:
             row["charged_fen"] - row["refunded_fen"],
             row["pushes"],
             row["fault"],
+            row["account"],
+            row["amount_fen"],
         )
 
     @property
@@ -122,6 +126,7 @@ LOST = "lost: published, and not in the ledger"
 CHARGED_NOT_SUCCEEDED = "charged, and not succeeded"
 SUCCEEDED_NOT_CHARGED = "succeeded, and not charged"
 OTHERWISE = "otherwise at the gateway than in the ledger"
+NOT_AS_ORDERED = "another product, account or amount than was published"
 UNASKED = "in a ledger, and never published"
 EVENTS_MISSING = "told nothing, or not the last of it"
 OPEN = "still open"
@@ -141,16 +146,21 @@ def compare(
     charges: dict[str, list[Charge]] = defaultdict(list)
     verdict = Verdict()
     found = verdict.differences
-    kinds = (CHARGED_TWICE, LOST, CHARGED_NOT_SUCCEEDED, SUCCEEDED_NOT_CHARGED, OTHERWISE, UNASKED)
+    kinds = (CHARGED_TWICE, LOST, CHARGED_NOT_SUCCEEDED, SUCCEEDED_NOT_CHARGED, OTHERWISE, NOT_AS_ORDERED, UNASKED)
     found.update((kind, []) for kind in (*kinds, EVENTS_MISSING, OPEN, REVIEW))
     for charge in gateways:
         charges[charge.order_no].append(charge)
         verdict.classes[charge.gateway, charge.product].gateway_fen += charge.kept_fen
     found[UNASKED] += sorted((rows.keys() | charges.keys()) - published.keys())
-    for order_no in published:
+    for order_no, wish in published.items():
         row, own = rows.get(order_no), charges.get(order_no, [])
         if _charged_twice(own):
             found[CHARGED_TWICE].append(order_no)
+        if any(
+            (each.product, each.account, each.amount_fen) != (wish.product, wish.account, wish.amount_fen)
+            for each in own
+        ):
+            found[NOT_AS_ORDERED].append(order_no)
         if row is None:
             found[LOST].append(order_no)
             continue

@@ -26,6 +26,7 @@ class Wish:
     order_no: str
     product: str
     amount_fen: int
+    account: str  # whom the money is for
     body: bytes
 
 
@@ -50,7 +51,7 @@ def _wishes(count: int, chance: _Chance) -> Iterator[Wish]:
             "amount_fen": amount_fen,
             "target": target,
         }
-        yield Wish(order_no, product, amount_fen, orjson.dumps(order))
+        yield Wish(order_no, product, amount_fen, target[_ACCOUNTS[product]], orjson.dumps(order))
 
 
 def _phone(chance: _Chance) -> str:
@@ -121,6 +122,15 @@ def _ebike(chance: _Chance, order_no: str) -> _Made:
     return chance.randrange(50, 1_000), target
 
 
+_ACCOUNTS: Mapping[str, str] = {
+    "mobile": "mobile",
+    "power": "account_no",
+    "oil": "card_no",
+    "game": "account",
+    "douyin": "account",
+    "campus": "user_id",
+    "ebike": "charging_token",
+}
 _MAKERS: Mapping[str, Callable[[_Chance, str], _Made]] = {
     "mobile": _mobile,
     "power": _power,

@@ -15,6 +15,7 @@ import structlog
 from schemas.commands import CardCommand, Command, OrderCancel
 from schemas.decode import check_properties, decode_command
 from schemas.errors import InvalidMessageError
+from worker.broker.dead import encodable
 from worker.broker.message import Delivery, Outgoing
 from worker.broker.settlement import AWAY, COMMITTED, Publish, Settled
 from worker.core.subject import about, about_person
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("worker.commands")
 
 FIND_SECONDS = 3.0
+ROOM_SECONDS = 0.25
 GRACE_SECONDS = 4.0
 """Beyond the gateway's time-out; the fifth second is for the answer's own way."""
 _CODES: Mapping[str, str] = {"invalid_message": "invalid_command"}
@@ -42,12 +44,16 @@ _DONE = "ok"
 Answer = dict[str, Any]
 
 
+class _NoRoomError(Exception):
+    """Too many commands wait for the same gateway."""
+
+
 class Commands:
     """Handles the deliveries of the command queue.
 
     Args:
         publish: a publisher's, for the answers.
-        prefetch: how many deliveries may be in hand; one gateway's may only be a part of them.
+        prefetch: how many deliveries may be in hand at once; one gateway's may only be a part of them.
     """
 
     def __init__(
@@ -99,6 +105,8 @@ class Commands:
             answer: Answer = {"ok": True, "data": await self._carry_out(name, command, asked=bool(given.reply_to))}
         except RefusedCommandError as error:
             answer = refused(error.code, error.message)
+        except _NoRoomError:
+            return await self._put_back(delivery), "postponed"
         except Exception as error:
             if not given.reply_to:
                 if is_away(error):
@@ -110,6 +118,13 @@ class Commands:
         if given.reply_to and not await self._publish(_reply(delivery, answer, COMMAND.get())):
             log.warning("answer_unheard", command=name)
         return COMMITTED, code
+
+    async def _put_back(self, delivery: Delivery) -> Settled:
+        """Let a command wait at the end of its queue: what waits in hand would hold up those behind it."""
+        again = delivery.properties.outgoing(
+            delivery.exchange, delivery.routing_key, delivery.body, encodable(delivery.properties.headers)
+        )
+        return COMMITTED if await self._publish(again) else AWAY
 
     def stop(self) -> None:
         """Give up what goes on after its answer was due."""
@@ -167,15 +182,20 @@ class Commands:
     async def _room(self, gateway: str, *, asked: bool) -> asyncio.Semaphore:
         """Take one of the few places of those who wait for a gateway, and return what it is to be released to.
 
-        Whoever waits for an answer is sent away where there is none; what nobody would hear of waits for one.
+        Whoever waits for an answer is sent away where there is none; what nobody would hear of waits a moment for one.
 
         Raises:
-            RefusedCommandError: there is none.
+            RefusedCommandError: there is none, and somebody waits for the answer.
+            _NoRoomError: there is none, and nobody does.
         """
         room = self._rooms[gateway]
         if asked and room.locked():
             raise RefusedCommandError("unavailable", f"too many commands wait for {gateway}: try again later")
-        await room.acquire()
+        try:
+            async with asyncio.timeout(ROOM_SECONDS):
+                await room.acquire()
+        except TimeoutError:
+            raise _NoRoomError from None
         return room
 
 

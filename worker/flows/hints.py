@@ -9,6 +9,7 @@ long the gateway does not answer, the callback queue flows on. The question is a
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,6 +22,8 @@ from worker.ledger.connection import is_away
 
 if TYPE_CHECKING:
     from worker.core.order import Order
+    from worker.core.outcome import Report
+    from worker.core.policy import Policy
     from worker.gateways.gateway import Gateway
     from worker.ledger.hints import Hint, HintBook
     from worker.ledger.ledger import Ledger
@@ -110,7 +113,8 @@ class Hints:
         report = await gateway.query(asked, asked_at)
         say = log.bind(order_no=order.order_no, attempt=hint.attempt, gateway=gateway.name, status=report.status)
         still_unpaid = report.status is Status.PAYMENT_DUE and order.state is State.CANCELLED
-        if report.status in _UNSETTLED and not still_unpaid and not report.outdated(order, hint.attempt):
+        unsettled = report.status in _UNSETTLED and not still_unpaid and not report.outdated(order, hint.attempt)
+        if unsettled or _denied_too_soon(hint, report, asked_at, gateway.policy):
             say.warning("hint_not_answered", code=report.code, asked=hint.asked, heard_at=hint.heard_at.isoformat())
             await self._book.postpone(hint, gateway.policy.hint_delay(hint.asked, self._chance()))
             return
@@ -125,3 +129,9 @@ class Hints:
             async with asyncio.timeout(TICK_SECONDS):
                 await self._wake.wait()
         self._wake.clear()
+
+
+def _denied_too_soon(hint: "Hint", report: "Report", asked_at: datetime, policy: "Policy") -> bool:
+    """Return whether "no such order" is not believed yet: queries may lag behind the callback that says otherwise."""
+    held = asked_at - hint.heard_at >= timedelta(seconds=policy.settle_seconds)
+    return report.status is Status.ABSENT and not (held and hint.asked >= policy.settle_queries)

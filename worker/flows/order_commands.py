@@ -74,10 +74,14 @@ class OrderCommands:
         return await self._view(order)
 
     async def _request(self, order: Order, states: Collection[State]) -> Order:
-        """Write that its cancellation was asked for, if it is in one of these states now; return it as it is then."""
+        """Write that its cancellation was asked for, if it is in one of these states now; return it as it is then.
+
+        A later attempt than that of `order` nobody was asked about: it is cancelled only while it is queued.
+        """
 
         def fact(current: Order) -> Fact | None:
-            if current.state not in states:
+            asked_for = current.attempt == order.attempt or current.state is S.QUEUED
+            if current.state not in states or not asked_for:
                 return None
             return Fact(Event.CANCEL_REQUESTED, evidence={"command": "order.cancel"})
 
@@ -89,12 +93,15 @@ class OrderCommands:
             report = await gateway.cancel(order, asked_at)
         if report is None:
             raise RefusedCommandError("not_supported", f"the order was sent, and {gateway.name} cannot cancel")
-        order = (await self._scheduler.answered(order, gateway, report, asked_at)).order
+        asked = order
+        order = (await self._scheduler.answered(asked, gateway, report, asked_at)).order
         if report.status in _TAKEN or report.status is Status.SILENT:
             # whatever comes of it there, and whenever, no other gateway gets the order
-            order = await self._request(order, _QUEUED | _WITH_GATEWAY)
+            order = await self._request(asked, _QUEUED | _WITH_GATEWAY)
         if report.status is Status.SILENT and order.state is not S.CANCELLED:
             raise _silent(report, order)
+        if order.state in _WITH_GATEWAY:
+            _configured(order, gateway)  # another one may have got it meanwhile
         if order.state in _WITH_GATEWAY and report.status not in _TAKEN:
             # it may say no because a command that was carried out before this one has cancelled it already
             order = await self._ask(order, gateway)

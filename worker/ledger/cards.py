@@ -43,7 +43,7 @@ class CardBook:
         token = self._random.getrandbits(62)
         values = (*_row(gateway, card), card.shown, card.digest, token, seconds)
         rows = await self._fetch("hold_card", *values)
-        return Hold(token, rows[0]["card_id"], rows[0]["current"]) if rows else None
+        return Hold(token, *rows[0]) if rows else None
 
     async def keep(self, gateway: str, card: Card, token: int, card_id: str | None, digest: bytes | None) -> bool:
         """Write a held card's id and digest; False: it is not ours any more."""
@@ -55,7 +55,7 @@ class CardBook:
 
     async def release(self, gateway: str, card: Card, hold: Hold) -> None:
         """Let go of a card."""
-        await self._fetch("release_card", *_row(gateway, card), hold.token, hold.current)
+        await self._fetch("release_card", *_row(gateway, card), hold.token, hold.current, hold.until)
 
     async def _fetch(self, name: str, *values: Any) -> "list[asyncpg.Record]":
         try:

@@ -101,11 +101,16 @@ class ReconciliationBook:
         """Take no more findings; those that still wait are asked about again."""
         await self._keep.stop()
 
+    async def now(self) -> datetime:
+        """Return the database's time, by which steps are dated."""
+        told: datetime = await self._pool.fetchval(load("clock"))
+        return told
+
     # --- a run's life ------------------------------------------------------------------------------
 
     async def begin(self, since: datetime, until: datetime, gateway: str | None, *, fresh: bool) -> Run:
         """Return the run of this period that was interrupted, or a new one; `fresh`: a new one in any case."""
-        began_at: datetime = await self._pool.fetchval(load("clock"))
+        began_at = await self.now()
         run = await self._open(since, until, gateway, began_at)
         if fresh and run.resumed:
             await self.finish(run, None, None)
@@ -133,6 +138,10 @@ class ReconciliationBook:
             await self._list(run, [row["order_id"] for row in rows])
         await self._pool.execute(load("mark_listed"), run.id)
         return run._replace(listed=True)
+
+    async def reopen(self, run: Run) -> None:
+        """Have what differs asked about again where the machine was not told of it: the run began without `apply`."""
+        await self._pool.execute(load("reopen_reconciled"), run.id)
 
     async def finish(self, run: Run, compared: int | None, differences: int | None) -> bool:
         """End a run with its result, or (None) give it up; what it compared is forgotten.
@@ -176,7 +185,7 @@ class ReconciliationBook:
         """Yield what may have moved our balance at a gateway after `start` and until `end`, an order once each."""
         seen: set[int] = set()
         last: tuple[datetime, int] = (start, 0)
-        now: datetime = await self._pool.fetchval(load("clock"))
+        now = await self.now()
         while rows := await self._fetch("settled_page", start, now, *last, PAGE):
             last = (rows[-1]["at"], rows[-1]["order_id"])
             for each in await self._held(run, gateway, start, end, {row["order_id"] for row in rows} - seen):

@@ -5,7 +5,8 @@ requests that no gateway of ours can have meant, and callbacks whose signature i
 """
 
 import asyncio
-from collections import Counter
+import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
@@ -29,7 +30,10 @@ MOST_BODY = 128 * 1024
 BODY_SECONDS = 10.0
 MOST_AT_ONCE = 256
 """Callbacks that wait for the broker's confirm; whoever comes then is told to come again."""
+LETTERS_A_MINUTE = 120
+"""Of each gateway, callbacks with a bad signature that are kept; more are answered and counted alike."""
 PREFIX = "/callbacks/"
+_MINUTE = 60.0
 _TYPE = "gateway.callback"
 _LONGEST_NAME = 128
 _MEDIA_TYPES = frozenset(
@@ -72,6 +76,7 @@ class Receiver:
         self._gateways = {name: each for name, each in gateways.items() if each.adapter.acknowledge(ok=True)}
         self._publish = publish
         self._topology = topology
+        self._kept: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LETTERS_A_MINUTE))
         self.relaying: set[web.RequestHandler] = set()
         """The connections whose request has arrived whole and is not answered yet."""
         self.counts: Counter[str] = Counter(relayed=0, bad_signature=0, away=0)
@@ -124,6 +129,9 @@ class Receiver:
         message = Outgoing(self._topology.main, f"callback.{gateway.name}", content, type=_TYPE)
         refusal = _signature_refusal(gateway, callback)
         if refusal is not None:
+            if not self._keeps_another(gateway.name):
+                self.counts["bad_signature"] += 1
+                return _acknowledgement(gateway, ok=False)
             message = self._letter(message, refusal)
         try:
             kept = await self._publish(message)
@@ -135,6 +143,15 @@ class Receiver:
             return web.Response(status=503, text="not now: come again\n", headers={"Retry-After": "5"})
         self.counts["relayed" if refusal is None else "bad_signature"] += 1
         return _acknowledgement(gateway, ok=refusal is None)
+
+    def _keeps_another(self, gateway: str) -> bool:
+        """Return whether a callback that anybody may have forged becomes one more letter: strangers fill no disk."""
+        now = time.monotonic()
+        kept = self._kept[gateway]
+        if len(kept) == LETTERS_A_MINUTE and now - kept[0] < _MINUTE:
+            return False
+        kept.append(now)
+        return True
 
     def _letter(self, message: Outgoing, refusal: CallbackRefusal) -> Outgoing:
         """Return the dead letter of a callback, as if the worker had taken it from its queue and refused it."""

@@ -14,4 +14,4 @@ ON CONFLICT (gateway, owner, kind, key) DO UPDATE SET
  WHERE c.held_until <= now()
     OR (c.changing AND c.token = $7)
     OR (NOT c.changing AND (c.users = 0 OR c.digest = $6))
-RETURNING card_id, NOT changing AS current
+RETURNING card_id, NOT changing AS current, now() + make_interval(secs => $8) AS until
