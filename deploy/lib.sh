@@ -45,7 +45,7 @@ ensure_python() {
   say "installing Python…"
   apt_install python3 python3-venv && find_python && return
   apt_install python3.11 python3.11-venv && find_python && return # Ubuntu 22.04 has it beside 3.10
-  die "Python 3.11 or newer with its venv module is missing: install it (apt-get install python3-venv)"
+  die "Python 3.11 or newer with its venv module is missing: apt-get install python3-venv (Ubuntu 22.04: python3.11-venv)"
 }
 
 # Makes the environment as the lock says; does nothing while lock and project are the ones it was made from.

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from worker.embedded import Postgres, RabbitMQ, create_database, drop_database
 
 pytest.register_assert_rewrite("support")  # so that what fails in there shows its values too
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script ignores Ctrl-C for what it starts with `&`, and so would every program that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent
 LONGEST_FIRST = ("crash", "simulation", "integration", "deploy", "contract", "bench", "unit")

@@ -94,7 +94,8 @@ async def test_a_forged_callback_is_refused(open_desk: Opens, name: str, product
         dealing.search(refusal)
         end = S.SUCCEEDED if fault == "forged_callback" else S.FAILED
         await dealing.hear()
-        assert dealing.order.state is end, "the true one counts"
+        assert end in dealing.states, "the true one counts"
+        await dealing.follow()  # a refund may be told too, and what is on its way is not acknowledged yet
         (entry,) = dealing.entries()
         assert entry["calls"]["callback"] == entry["calls"]["callback_acknowledged"] + 1, "the forged one was not"
 

@@ -118,7 +118,7 @@ def test_a_later_attempt_belongs_to_it_too(here: Stage, tap: Tap, market: Market
 
 @pytest.mark.parametrize("headers", [None, {"traceparent": "00-7-7-01", "tracestate": STATE}, {"traceparent": 7}])
 def test_without_a_context_nothing_is_invented(here: Stage, tap: Tap, headers: dict[str, Any] | None) -> None:
-    number = f"W-{secrets.token_hex(4)}"
+    number = f"N-{secrets.token_hex(4)}"  # the tap is asked for `W-5`: no random number may begin like that
     here.producer.submit(wire.order(number), headers=headers)
     upstream_no = here.producer.await_event(number, "succeeded").body["upstream_no"]
     calls = tap.about(number, upstream_no)

