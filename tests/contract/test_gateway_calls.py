@@ -1,18 +1,25 @@
 """Every gateway's calls over real HTTP, before its simulator: refusals, denials, questions, and what it cannot."""
 
+from collections.abc import Generator
+from http import HTTPStatus
+from typing import Any
+
 import pytest
 from support.dealing import HOUSES, Opens, kinds
 
 from worker.core.order import State
 from worker.core.outcome import Outcome, Status
-from worker.gateways.base import Adapter, RefusedError
+from worker.gateways.base import Adapter, RefusedError, Reply, UnreadableReplyError
 from worker.gateways.features import Codes
 from worker.gateways.gateway import GatewayUnavailableError
+from worker.gateways.http import Sender
 from worker.sandbox.discovery import find
 
 pytestmark = pytest.mark.parametrize("name", kinds())
 S = State
 with_codes_and_without = pytest.mark.parametrize("codes", [True, False])
+_RACES = 5
+"""Orders that are cancelled as soon as they are taken; one of them at least is caught before it arrives."""
 _QUESTION_FAULTS = ("late_answer", "drop_after_read", "error_500_charged", "garbage", "cut_answer", "forged_answer")
 
 
@@ -161,8 +168,26 @@ async def test_an_order_is_cancelled_where_the_gateway_can(open_desk: Opens, nam
             return
         await dealing.cancel()
         (entry,) = dealing.entries()
-        assert entry["status"] in ("cancelling", "cancelled")
-        assert dealing.order.state in (S.PENDING, S.CANCELLED)
+        assert entry["status"] == "cancelling"
+        assert dealing.order.state is S.PENDING, "what is being cancelled is not cancelled yet"
+        assert (await dealing.query()).status is Status.CHARGING
+
+
+async def test_a_cancelled_order_ends_as_one(open_desk: Opens, name: str) -> None:
+    async with open_desk(name) as desk:
+        for _ in range(_RACES):
+            dealing = desk.order(a_product(name))
+            await dealing.submit()
+            if await dealing.cancel() is None:
+                return
+            end = await dealing.follow()
+            (entry,) = dealing.entries()
+            assert entry["status"] == end
+            if end is S.CANCELLED:
+                assert entry["charged_fen"] == entry["refunded_fen"]
+                return
+            assert end is S.SUCCEEDED, "it had arrived before"
+    raise AssertionError("none could be cancelled in time")
 
 
 async def test_what_has_succeeded_is_not_cancelled(open_desk: Opens, name: str) -> None:
@@ -174,3 +199,74 @@ async def test_what_has_succeeded_is_not_cancelled(open_desk: Opens, name: str) 
         assert report is None or report.status is not Status.CANCELLED
         assert dealing.order.state is S.SUCCEEDED
         assert dealing.charges() == 1
+
+
+# --- an answer is believed only with its HTTP status ------------------------------------------------
+
+
+async def test_a_refusal_in_a_server_error_is_none(open_desk: Opens, name: str) -> None:
+    async with open_desk(name, patient=True) as desk:
+        for fault in ("refused", "balance_too_low"):
+            if fault in find()[HOUSES[name].simulator].lacks:
+                continue
+            dealing = desk.order(a_product(name))
+            dealing.force(fault)
+            call = desk.gateway.adapter.submit(dealing.order, dealing.moment())
+            reply = await send(next(call))
+            outcome = answered(call, reply._replace(status=HTTPStatus.BAD_GATEWAY))
+            assert outcome is None or outcome.outcome is Outcome.UNKNOWN
+
+
+async def test_a_denial_or_a_success_in_a_server_error_is_none(open_desk: Opens, name: str) -> None:
+    async with open_desk(name) as desk:
+        adapter, lost, dealing = desk.gateway.adapter, desk.order(a_product(name)), desk.order(a_product(name))
+        lost.force("not_received")
+        await lost.submit()
+        await dealing.submit()
+        assert await dealing.ask() is S.SUCCEEDED
+        for each in (lost, dealing):
+            call = adapter.query(each.order, each.moment())
+            if (request := question(call)) is None:
+                continue  # there is nothing that it could be asked about by
+            reply = await send(request)
+            report = answered(call, reply._replace(status=HTTPStatus.BAD_GATEWAY))
+            assert report is None or report.status is Status.SILENT
+
+
+@pytest.mark.parametrize("body", [b"<html><body>404 Not Found</body></html>", b'{"message":"no route"}', b"{}", b""])
+async def test_a_page_that_is_not_there_denies_no_order(open_desk: Opens, name: str, body: bytes) -> None:
+    async with open_desk(name, patient=True) as desk:
+        dealing = desk.order(a_product(name))
+        await dealing.submit()
+        call = desk.gateway.adapter.query(dealing.order, dealing.moment())
+        next(call)
+        report = answered(call, Reply(HTTPStatus.NOT_FOUND, {"content-type": "text/html"}, body))
+        assert report is None or report.status is Status.SILENT
+
+
+async def send(request: Any) -> Reply:
+    """Send a request as it is; what comes back is nobody's yet."""
+    sender = Sender(1, 5.0)
+    try:
+        return await sender.send(request)
+    finally:
+        await sender.close()
+
+
+def question(call: Generator[Any, Reply, Any]) -> Any:
+    """Return what the call asks first; None: it asks nothing."""
+    try:
+        return next(call)
+    except StopIteration:
+        return None
+
+
+def answered(call: Generator[Any, Reply, Any], reply: Reply) -> Any:
+    """Answer the call's one question and return what is read of it; None: nothing can be."""
+    try:
+        call.send(reply)
+    except StopIteration as done:
+        return done.value
+    except UnreadableReplyError:
+        return None
+    raise AssertionError("it asks more than one question")

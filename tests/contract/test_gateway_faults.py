@@ -100,6 +100,11 @@ _BY_COURSE = {
 _OPEN = {S.QUEUED, S.SUBMITTING, S.UNKNOWN}
 
 
+def _told(kind: type[Adapter]) -> bool:
+    """Return whether the gateway says that our money there is used up."""
+    return kind.features.unfunded is not Codes.NONE
+
+
 def _outcomes(kind: type[Adapter], fault: Fault) -> set[Outcome]:
     """Return what a first call with this fault may come to."""
     if fault.answer in _LOST or fault.says is Reason.UNLISTED:
@@ -107,7 +112,7 @@ def _outcomes(kind: type[Adapter], fault: Fault) -> set[Outcome]:
     if fault.says is Reason.NOT_POSSIBLE:
         return {Outcome.REJECTED}
     if fault.says is Reason.BALANCE_TOO_LOW:
-        return {Outcome.REJECTED, Outcome.UNFUNDED, Outcome.UNKNOWN}
+        return {Outcome.UNFUNDED} if _told(kind) else {Outcome.REJECTED, Outcome.UNKNOWN}
     if fault.says is Reason.DUPLICATE and kind.features.duplicate is Codes.NONE:
         return {Outcome.UNKNOWN}
     return {Outcome.ACCEPTED, Outcome.SUCCEEDED}
@@ -121,7 +126,7 @@ def _ends(kind: type[Adapter], product: str, fault: Fault) -> set[State]:
         if fault.says is Reason.NOT_POSSIBLE:
             return {S.FAILED}
         if fault.says is Reason.BALANCE_TOO_LOW:
-            return {S.FAILED, *_OPEN}
+            return _OPEN if _told(kind) else {S.FAILED, *_OPEN}
         if fault.says is Reason.UNLISTED:
             return {S.FAILED} if denied else _OPEN
         if fault.once:

@@ -21,13 +21,16 @@ def overrides(kind: type[Adapter], method: str) -> bool:
 
 
 def test_every_adapter_has_a_house_and_every_house_an_adapter() -> None:
-    assert set(HOUSES) == set(adapters())
+    here = "a house is `tests/contract/houses/<adapter>.py`, an adapter `worker/gateways/<adapter>.py`"
+    assert set(adapters()) - set(HOUSES) == set(), f"adapters without a house; {here}"
+    assert set(HOUSES) - set(adapters()) == set(), f"houses without an adapter; {here}"
 
 
 @each
 def test_it_has_a_simulator_and_a_page(name: str) -> None:
-    assert HOUSES[name].simulator in find()
+    assert HOUSES[name].simulator in find(), "no file in `worker/sandbox/simulators/` has a simulator of this name"
     page = Path(inspect.getfile(kinds()[name])).with_name(f"{name}.md")
+    assert page.exists(), "its page is missing"
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert f'adapter = "{name}"' in text, "it shows the settings"
@@ -60,6 +63,8 @@ def test_it_declares_what_it_does(name: str) -> None:
         assert products <= kind.products
     if features.callback_amount or features.callback_account:
         assert features.callbacks is Callbacks.SIGNED, "a hint proves nothing"
+    if overrides(kind, "balance"):
+        assert features.unfunded is not Codes.NONE, "it keeps money of ours, and says when that is used up"
     if features.no_such_order is Codes.NONE:
         assert kind.repeat_safe, "a lost order could never be sent again"
     for text in (features.query_by, features.signing):
@@ -70,7 +75,10 @@ def test_it_declares_what_it_does(name: str) -> None:
 @each
 def test_what_settings_name_is_named_by_its_house(name: str) -> None:
     features = kinds()[name].features
-    by_settings = Codes.SETTINGS in (features.refusal, features.no_such_order, features.duplicate)
+    by_settings = Codes.SETTINGS in (
+        *(features.refusal, features.no_such_order),
+        *(features.duplicate, features.unfunded),
+    )
     assert by_settings == bool(HOUSES[name].codes)
 
 
@@ -84,3 +92,4 @@ def test_its_simulator_can_lie_where_lies_must_be_seen_through(name: str) -> Non
     assert (lies & lacks == set()) == (told is Callbacks.HINTS)
     assert "garbage" not in lacks
     assert "refused" not in lacks
+    assert features.unfunded is Codes.NONE or "balance_too_low" not in lacks

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -274,6 +275,41 @@ async def test_the_start_page_shows_each_ledger_and_each_fault(shop: Shop) -> No
     for fault in (await shop.merchant.page("/faults"))["faults"]:
         assert f"<td>{fault['name']}</td>" in page
         assert fault["gateways"] == ["payers", "toy"]
+
+
+async def test_a_simulator_that_fails_by_itself_is_seen(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 500 of its own must not be taken for one that a fault wants, nor a callback that it cannot write for none."""
+    await shop.get("/toy/push/T1/00")
+    await shop.becomes("/toy/query/T1", "succeeded 100 00 T")
+    assert (await shop.merchant.page("/ledger/totals"))["crashes"] == []
+
+    def broken(_toy: Toy, entry: Entry) -> None:
+        raise KeyError(str(entry.status))
+
+    monkeypatch.setattr(Toy, "shown", broken)
+    monkeypatch.setattr(Toy, "callback", broken)
+    assert (await shop.get("/toy/query/T1"))[0] == 500
+    await shop.get("/toy/push/T2/00")
+
+    expected = ["in the background: KeyError: 'succeeded'", "toy: KeyError: 'charging'", "toy: KeyError: 'succeeded'"]
+
+    async def all_seen() -> bool:
+        return sorted((await shop.merchant.page("/ledger/totals"))["crashes"]) == expected
+
+    await eventually(all_seen)
+
+
+def test_a_simulator_that_is_not_whole_is_not_passed_over() -> None:
+    def found(**members: Any) -> dict[str, type[Simulator]]:
+        module = ModuleType("a")
+        vars(module)["Some"] = type("Some", (Toy,), {"__module__": "a", **members})
+        return discovery.find([module])
+
+    assert list(found(name="other")) == ["other"]
+    with pytest.raises(ImportError, match=r"a\.Some lacks shown$"):
+        found(shown=Simulator.shown)
+    with pytest.raises(ImportError, match=r"a\.Some lacks refusals\[Reason\.DUPLICATE\]$"):
+        found(refusals={reason: ("", "") for reason in Reason if reason is not Reason.DUPLICATE})
 
 
 def test_settings_are_each_simulator_s_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,11 @@ What has to come of an order is read in the simulator's ledger, which is what tr
 The simulators charge a repeated number again, so that nobody but the worker keeps an order from being charged twice.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,11 +146,27 @@ def _look(here: Street) -> dict[str, End]:
     return {order_no: End(rows.get(order_no), entries[order_no], told[order_no]) for order_no in CASES}
 
 
-def _release(here: Street) -> None:
-    """Let the held calls go on after a first question about them, and well before an absence could be settled."""
-    for call in here.market.waiting():
-        if call["caller_gone"] and call["waiting_seconds"] > HELD_SECONDS:
-            here.market.release(call["order_no"])
+@contextmanager
+def _releasing(here: Street) -> Iterator[None]:
+    """Let the held calls go on after a first question about them, and well before an absence could be settled.
+
+    In a thread: looking at hundreds of orders takes its time, and a call that is held for longer is charged twice.
+    """
+    ended = threading.Event()
+
+    def release() -> None:
+        while not ended.wait(0.1):
+            for call in here.market.waiting():
+                if call["caller_gone"] and call["waiting_seconds"] > HELD_SECONDS:
+                    here.market.release(call["order_no"])
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(release)
+        try:
+            yield
+        finally:
+            ended.set()
+        running.result()
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +181,11 @@ def ends(amqp_url: str, database_server: str, tmp_path_factory: pytest.TempPathF
         }
         for order_no, lane in LANES.items()
     }
-    with street(amqp_url, database_server, root, gateways) as here:
+    with street(amqp_url, database_server, root, gateways) as here, _releasing(here):
         _publish(here)
         deadline = time.monotonic() + AT_MOST_SECONDS
         rested_at = None
         while time.monotonic() < deadline:
-            _release(here)
             here.pay(lambda order_no: PAID_AFTER.get(CASES[order_no].fault.course, 0))
             seen = _look(here)
             if any(wrong(CASES[order_no], end) for order_no, end in seen.items()):

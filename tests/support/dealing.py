@@ -280,10 +280,12 @@ async def at_desk(
         gateway = Gateway.build(kind, name, kind.settings_type.model_validate(given))
         gateway.cards = cards
         post.gateway = gateway
+        before = len(market.crashes())
         try:
             yield Desk(house, market, gateway, post)
         finally:
             await gateway.close()
+        assert market.crashes()[before:] == [], "a simulator failed by itself"
 
 
 def _order(gateway: str, product: str, number: int, amount_fen: int, target: Mapping[str, Any]) -> Order:

@@ -77,6 +77,11 @@ class Market:
         """How often an order number was pushed."""
         return sum(int(entry["pushes"]) for entry in self.entries(order_no))
 
+    def crashes(self) -> list[str]:
+        """How often a simulator itself failed, and with what: nothing that it answered then counts."""
+        found: list[str] = self._ask("GET", "/ledger/totals")["crashes"]
+        return found
+
     def cards(self, number: str | None = None) -> list[dict[str, Any]]:
         """The cards that were added at gateways; `calls["add"]` counts also the refused repeats."""
         found: list[dict[str, Any]] = self._ask("GET", f"/ledger/cards{f'?number={number}' if number else ''}")["cards"]

@@ -31,6 +31,13 @@ def test_no_reply_and_no_body() -> None:
     assert shown == {"operation": "push", "request": {"id": "7"}}
 
 
+def test_a_question_that_is_nothing_but_its_path() -> None:
+    shown = TRANSCRIPT.exchange(
+        request(url="https://g.example/q/by-ref/T1R2/13800138000/%E7%8E%8B%E5%B0%8F%E6%98%8E"), None, PERSON
+    )
+    assert shown == {"operation": "push", "request": "/q/by-ref/T1R2/138****8000/****"}
+
+
 def test_json_requests() -> None:
     shown = TRANSCRIPT.exchange(request(b'{"sign":"S","list":[1,null,true,2.5,"13800138000"]}'), None)
     assert shown["request"] == {"list": [1, None, True, 2.5, "138****8000"]}

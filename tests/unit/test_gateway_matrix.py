@@ -3,8 +3,8 @@
 import pytest
 
 from worker.gateways.registry import adapters
-from worker.ops.matrix import BEGIN, COLUMNS, END, table, with_table
-from worker.ops.pages import README
+from worker.ops.matrix import BEGIN, COLUMNS, END, SOLD_BEGIN, SOLD_END, table, with_sellers, with_table
+from worker.ops.pages import FRONT, README
 
 
 def test_the_readme_shows_the_gateways_as_they_are() -> None:
@@ -32,6 +32,8 @@ def test_what_a_gateway_can_is_what_its_adapter_does() -> None:
     assert (cells["zjzdy"]["balance"], cells["zjzdy"]["repeat-safe"]) == ("no", "yes")
     assert cells["zjzdy"]["packages"] == "yes"
     assert cells["dingyin"]["charset"] == "GB18030"
+    purse = {name: row["tells empty purse"] for name, row in cells.items()}
+    assert (purse["dingyin"], purse["wikeyun"], purse["zjzdy"]) == ("yes", "by settings", "no")
 
 
 def test_the_rest_of_the_page_stays() -> None:
@@ -44,3 +46,22 @@ def test_the_rest_of_the_page_stays() -> None:
 def test_a_missing_marker_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="is missing"):
         with_table(text)
+
+
+def test_the_front_page_says_who_sells_what() -> None:
+    """Run `python -m worker.ops.matrix` after every change of what an adapter sells."""
+    text = FRONT.read_text(encoding="utf-8")
+    assert with_sellers(text) == text
+
+
+def test_only_the_sellers_are_written() -> None:
+    rows = "| product | `target` | sold by |\n|---|---|---|\n| `power` | `account_no` | x, y |\n| `tea` | `cup` | z |\n"
+    page = with_sellers(f"| `power` | a | b |\n{SOLD_BEGIN}{rows}{SOLD_END}last\n")
+    rows = rows.replace("x, y", "dingyin, wikeyun").replace("| z |", "| nobody |")
+    assert page == f"| `power` | a | b |\n{SOLD_BEGIN}{rows}{SOLD_END}last\n"
+
+
+@pytest.mark.parametrize("text", ["", SOLD_BEGIN, SOLD_END])
+def test_a_missing_marker_of_the_sellers_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match="is missing"):
+        with_sellers(text)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 from support.manuals import (
     INSIDE,
     MANUALS,
@@ -33,8 +34,10 @@ from worker.config import load
 from worker.config.model import SECTIONS
 from worker.core.comparison import Class
 from worker.core.rules import MESSAGES, TABLE
+from worker.gateways.base import Adapter
 from worker.gateways.registry import adapters
 from worker.gateways.settings import GatewaySettings
+from worker.ops import reference
 from worker.ops.reference import BEGIN, END, page, with_page
 
 SCRIPTS = [block for manual in MANUALS for block in blocks(manual) if block.language == "sh"]
@@ -73,6 +76,17 @@ def test_every_setting_has_its_row() -> None:
     assert {name.partition(".")[0] for name in written} == fields
     for name, row in written.items():
         assert all(row), f"{name}: no description"
+
+
+def test_a_default_of_an_adapter_s_own_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Patient(GatewaySettings):
+        settle_seconds: float = Field(600, ge=0, description="they say ten minutes")
+
+    kind = type("Some", (Adapter,), {"settings_type": Patient})
+    monkeypatch.setattr(reference, "adapters", lambda: {"some": kind})
+    own = page().partition('`adapter = "some"`')[2]
+    assert [names(row[0])[0] for row in rows(own)] == ["settle_seconds"]
+    assert "| `settle_seconds` | number | `600` | they say ten minutes |" in own
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END])

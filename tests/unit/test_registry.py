@@ -38,3 +38,17 @@ def test_only_where_it_is_defined() -> None:
 def test_two_of_one_name_are_refused() -> None:
     with pytest.raises(ImportError, match="'one'"):
         find([module("a", Some=named("one", "a")), module("b", Some=named("one", "b"))])
+
+
+@pytest.mark.parametrize("left_out", ["adapter", "features", "settings_type", "products", "query"])
+def test_one_that_is_not_whole_is_not_passed_over(left_out: str) -> None:
+    members = {name: getattr(Wikeyun, name) for name in ("adapter", "products", "settings_type", "features")}
+    members |= {name: getattr(Wikeyun, name) for name in ("submit", "query")} | {"__module__": "a"}
+    del members[left_out]
+    kind = type("Some", (Adapter,), members)
+    with pytest.raises(ImportError, match=rf"a\.Some lacks {left_out}$"):
+        find([module("a", Some=kind)])
+
+
+def test_what_several_adapters_have_in_common_is_none() -> None:
+    assert find([module("a", Some=type("Some", (Adapter,), {"__module__": "a"}))]) == {}

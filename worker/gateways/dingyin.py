@@ -29,7 +29,7 @@ from worker.gateways.base import (
     Request,
     UnreadableReplyError,
 )
-from worker.gateways.features import Callbacks, Features
+from worker.gateways.features import Callbacks, Codes, Features
 from worker.gateways.settings import GatewaySettings, Secret
 from worker.gateways.signing import check_vector
 
@@ -93,6 +93,7 @@ class Dingyin(Adapter):
         query_by="our number",
         signing="MD5 over listed fields in GBK, the key last",
         callbacks=Callbacks.SIGNED,
+        unfunded=Codes.LISTED,
         amount_told=products,  # `num`
         account_told=products,
     )

@@ -7,7 +7,7 @@ of our secrets, wherever they turn up; the fields that an adapter calls secret a
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import orjson
 
@@ -51,9 +51,14 @@ class Transcript:
 
     def exchange(self, request: Request, reply: Reply | None, private: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return what was asked and what came back; `reply` is None where nothing did."""
+        path, _mark, asked = request.url.partition("?")
+        said = request.body or asked.encode()
         shown: dict[str, Any] = {
             "operation": request.operation,
-            "request": self._body(request.body or request.url.partition("?")[2].encode(), private, form=True),
+            # a question may be nothing but its path, which then has the number that was asked about
+            "request": self._body(said, private, form=True)
+            if said
+            else self.text(unquote(urlsplit(path).path), private),
         }
         if reply is not None:
             shown["http_status"] = reply.status

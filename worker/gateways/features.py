@@ -34,6 +34,7 @@ class Features:
     refusal: Codes = Codes.LISTED  # a submit's definite no
     no_such_order: Codes = Codes.LISTED  # a query's "no such order"
     duplicate: Codes = Codes.LISTED  # a submit's "I have this number already"
+    unfunded: Codes = Codes.NONE  # a submit's "our money here is used up"
     order_told: bool = True  # a query's answer names the order that it is about
     amount_told: frozenset[str] = frozenset()  # products of which an answer names the amount, in money or pieces
     account_told: frozenset[str] = frozenset()  # products of which a query's answer names the account

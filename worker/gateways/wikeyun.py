@@ -53,6 +53,7 @@ class Wikeyun(Adapter):
         refusal=Codes.SETTINGS,
         no_such_order=Codes.SETTINGS,
         duplicate=Codes.SETTINGS,
+        unfunded=Codes.SETTINGS,
         amount_told=frozenset(_AREAS),
         account_told=frozenset(_AREAS),
         cards=frozenset(AREAS),

@@ -1,15 +1,19 @@
-"""What each gateway can do, as a table drawn from the adapters themselves.
+"""What each gateway can do, as a table drawn from the adapters themselves, and who sells each product.
 
-`python -m worker.ops.matrix` writes it into `worker/README.md`, where a test keeps it current.
+`python -m worker.ops.matrix` writes them into `worker/README.md` and `README.md`, where tests keep them current.
 """
 
+import re
 from collections.abc import Callable
 
 from worker.gateways.base import Adapter
 from worker.gateways.registry import adapters
-from worker.ops.pages import README, between
+from worker.ops.pages import FRONT, README, between
 
 BEGIN, END = "<!-- gateways:begin -->\n", "<!-- gateways:end -->\n"
+_SOLD = re.compile(r"^(\| `([a-z]+)` \|.*\| )[^|\n]*( \|)$", re.MULTILINE)
+"""A product's row between these markers; its last cell says who sells it."""
+SOLD_BEGIN, SOLD_END = "<!-- products:begin -->\n", "<!-- products:end -->\n"
 Kind = type[Adapter]
 
 
@@ -25,6 +29,7 @@ COLUMNS: dict[str, Callable[[Kind], str]] = {
     "refuses": lambda kind: kind.features.refusal.value,
     "denies orders": lambda kind: kind.features.no_such_order.value,
     "tells duplicates": lambda kind: kind.features.duplicate.value,
+    "tells empty purse": lambda kind: kind.features.unfunded.value,
     "repeat-safe": lambda kind: "yes" if kind.repeat_safe else "no",
     "balance": _can("balance"),
     "cancel": _can("cancel"),
@@ -52,5 +57,22 @@ def with_table(text: str) -> str:
     return between(text, BEGIN, END, table())
 
 
+def with_sellers(text: str) -> str:
+    """Return `text` with the adapters that sell each product in the last cell of its row, between the markers.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    _before, _begin, rest = text.partition(SOLD_BEGIN)
+    rows, _end, _after = rest.partition(SOLD_END)
+    return between(text, SOLD_BEGIN, SOLD_END, _SOLD.sub(_row, rows))
+
+
+def _row(found: re.Match[str]) -> str:
+    sellers = sorted(name for name, kind in adapters().items() if found[2] in kind.products)
+    return f"{found[1]}{', '.join(sellers) or 'nobody'}{found[3]}"
+
+
 if __name__ == "__main__":
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    FRONT.write_text(with_sellers(FRONT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
+FRONT = Path(__file__).parents[2] / "README.md"
 RUNBOOK = Path(__file__).parents[2] / "deploy" / "README.md"
 
 

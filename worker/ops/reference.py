@@ -29,12 +29,12 @@ _LISTS = (list, tuple, set, frozenset)
 
 
 def page() -> str:
-    """Return the tables: the fixed sections, what every gateway has, and what each adapter adds."""
-    common = frozenset(GatewaySettings.model_fields)
+    """Return the tables: the fixed sections, what every gateway has, and what each adapter adds or has otherwise."""
+    common = frozenset(_rows(GatewaySettings))
     parts = [_table(f"`[{name}]`", _rows(model)) for name, model in SECTIONS.items()]
     parts.append(_table("`[gateways.<name>]`, whatever the adapter", _rows(GatewaySettings)))
     for name, adapter in sorted(adapters().items()):
-        own = [row for row in _rows(adapter.settings_type) if row[0].partition(".")[0] not in common]
+        own = [row for row in _rows(adapter.settings_type) if row not in common]
         parts.append(_table(f'`[gateways.<name>]` with `adapter = "{name}"`', own))
     return "\n".join(parts)
 

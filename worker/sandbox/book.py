@@ -109,6 +109,7 @@ class Book:
         self._numbers = 0
         self._unkept: set[tuple[str, str]] = set()  # entries with calls that the file does not know of
         self._topped_up_fen: Counter[str] = Counter()  # by gateway
+        self._crashes: list[str] = []
         self._read_back()
 
     def find(self, gateway: str, order_no: str) -> Entry | None:
@@ -177,6 +178,10 @@ class Book:
         """Count a call that the gateway turned away."""
         self._refused[gateway, code] += 1
 
+    def note_crash(self, where: str, error: BaseException) -> None:
+        """Remember that a simulator itself failed: what it answered then is nothing that a gateway says."""
+        self._crashes.append(f"{where}: {type(error).__name__}: {error}")
+
     def top_up(self, gateway: str, fen: int) -> None:
         """Prepay `fen` more at the gateway; less than 0 takes it out again."""
         self._topped_up_fen[gateway] += fen
@@ -211,6 +216,7 @@ class Book:
             "charged_more_than_once": [entry.order_no for entry in entries if entry.charges > 1],
             "pushed_more_than_once": [entry.order_no for entry in entries if entry.calls.get("push", 0) > 1],
             "refused_calls": refused,
+            "crashes": list(self._crashes),
         }
 
     def reset(self) -> None:
@@ -222,6 +228,7 @@ class Book:
             self._topped_up_fen,
             self._refused,
             self._unkept,
+            self._crashes,
         ):
             kept.clear()
 

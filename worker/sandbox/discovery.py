@@ -3,32 +3,49 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from types import ModuleType
 from typing import Any
 
 from worker.sandbox import simulators
+from worker.sandbox.faults import Reason
 from worker.sandbox.simulator import Simulator
 
+_DECLARED = ("name", "settings_type", "refusals")
 
-def find() -> dict[str, type[Simulator]]:
-    """Return the simulators by name.
+
+def find(modules: Iterable[ModuleType] | None = None) -> dict[str, type[Simulator]]:
+    """Return the simulators by name: those of `simulators/`, or of these modules.
 
     Raises:
-        ImportError: two have the same name.
+        ImportError: two have the same name, or one lacks what every simulator has.
     """
     found: dict[str, type[Simulator]] = {}
-    for listed in pkgutil.iter_modules(simulators.__path__):
-        module = importlib.import_module(f"{simulators.__name__}.{listed.name}")
+    for module in _modules() if modules is None else modules:
         for value in vars(module).values():
-            if not (isinstance(value, type) and issubclass(value, Simulator)) or inspect.isabstract(value):
+            if not (isinstance(value, type) and issubclass(value, Simulator)) or value.__module__ != module.__name__:
                 continue
-            if value.__module__ != module.__name__:
-                continue
+            if inspect.isabstract(value) and not hasattr(value, "name"):
+                continue  # what several simulators have in common
+            if lacks := _lacks(value):
+                raise ImportError(f"the simulator {value.__module__}.{value.__qualname__} lacks {', '.join(lacks)}")
             if value.name in found:
                 raise ImportError(f"two simulators are called {value.name!r}")
             found[value.name] = value
     return dict(sorted(found.items()))
+
+
+def _modules() -> Iterator[ModuleType]:
+    for listed in pkgutil.iter_modules(simulators.__path__):
+        yield importlib.import_module(f"{simulators.__name__}.{listed.name}")
+
+
+def _lacks(kind: type[Simulator]) -> list[str]:
+    methods: frozenset[str] = getattr(kind, "__abstractmethods__", frozenset())
+    known: Iterable[Reason] = getattr(kind, "refusals", Reason)
+    reasons = [f"refusals[{reason}]" for reason in Reason if reason not in known]
+    return [*(name for name in _DECLARED if not hasattr(kind, name)), *sorted(methods), *reasons]
 
 
 def settle(overrides: Mapping[str, Mapping[str, Any]]) -> dict[type[Simulator], Any]:

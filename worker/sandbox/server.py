@@ -32,11 +32,11 @@ def build(settings: SandboxSettings) -> web.Application:
         ValueError: it is no such file, or a setting of a simulator cannot be so.
     """
     chosen = settle(settings.simulators)
-    tasks = Tasks()
     holds = Holds()
     faults = Faults(settings)
     journal = Journal(settings.ledger_file)
     book, cards = Book(settings.balance_fen, journal), Cards(journal)
+    tasks = Tasks(book.note_crash)
     postman = Postman(settings, book)
     life = Life(settings, book, postman, tasks)
     house = House(settings, book, cards, faults, Answerer(settings, holds), life)

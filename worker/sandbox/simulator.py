@@ -114,6 +114,11 @@ class Simulator(ABC):
                 return await work(request)
             except Refused as refused:
                 return self._refuse(refused).response()
+            except (web.HTTPException, web.RequestPayloadError, OSError):  # the caller's, or he is gone
+                raise
+            except Exception as error:
+                self.book.note_crash(self.name, error)
+                raise
 
         app.router.add_route(method, f"/{self.name}{path}", handle)
 

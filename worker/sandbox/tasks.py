@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -11,7 +11,8 @@ _log = logging.getLogger(__name__)
 class Tasks:
     """Starts tasks and cancels those that are left."""
 
-    def __init__(self) -> None:
+    def __init__(self, note_crash: Callable[[str, BaseException], None]) -> None:
+        self._note_crash = note_crash
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -31,4 +32,5 @@ class Tasks:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._note_crash("in the background", error)
             _log.error("a background task of the sandbox failed", exc_info=error)

@@ -20,7 +20,12 @@ HOUSE = House(
     simulator="wikeyun",
     settings=settings,
     simulated=simulated,
-    codes={"refusal_codes": ["2006"], "no_such_order_codes": ["2002"], "duplicate_codes": ["2001"]},
+    codes={
+        "refusal_codes": ["2006"],
+        "no_such_order_codes": ["2002"],
+        "duplicate_codes": ["2001"],
+        "unfunded_codes": ["2004"],
+    },
     samples={
         "mobile": Sample(amount_fen=10_000, target={"mobile": "13800138000"}),
         "power": Sample(

@@ -24,7 +24,7 @@ HOUSE = House(
         "campus": Sample(
             amount_fen=18_800,
             target={
-                "user_id": "10129580",
+                "user_id": "73129580",  # begins as no number does that may be shown
                 "name": "欧阳雅诺",
                 "item_ids": ["10000002"],
                 "kind": "buy",

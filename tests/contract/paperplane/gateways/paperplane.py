@@ -23,7 +23,7 @@ from worker.gateways.base import (
     Request,
     UnreadableReplyError,
 )
-from worker.gateways.features import Callbacks, Features
+from worker.gateways.features import Callbacks, Codes, Features
 from worker.gateways.settings import GatewaySettings, Secret
 
 _HTTP_OK = 200
@@ -49,6 +49,7 @@ class Paperplane(Adapter):
         query_by="our number",
         signing="HMAC-SHA256 over time, path and body",
         callbacks=Callbacks.SIGNED,
+        unfunded=Codes.LISTED,
         amount_told=products,
         account_told=products,
         callback_amount=True,
