@@ -160,7 +160,16 @@ def test_electricitys_account_comes_bare_or_as_the_json_that_was_sent(account: s
     for wrong in ({"num": "99"}, {"account": account.replace("3201", "3202")}):
         fact = queried(answer("1", **(same | wrong)), product="power").fact(ours, 1)
         assert fact.event is Event.MISMATCH
-    assert "100 fen" in str(queried(answer("1", num="1"), product="power").fact(ours, 1).message)
+    assert "100 fen" in str(queried(answer("1", num="1", sporderid=NUMBER), product="power").fact(ours, 1).message)
+
+
+@pytest.mark.parametrize("code", ["1", "9"])
+def test_an_end_that_names_no_order_is_nobody_s(code: str) -> None:
+    call = adapter().query(order(), NOW)
+    next(call)
+    with pytest.raises(UnreadableReplyError, match="sporderid"):
+        call.send(Reply(200, {}, answer(code, num="1", account=GAMER)))
+    assert queried(answer("5007")).status is Status.ABSENT, "a denial has no order to name"
 
 
 @pytest.mark.parametrize("fields", [{"num": "lots"}, {"account": "{"}, {"account": '{"a":1}'}, {"orderid": "x" * 65}])
@@ -191,7 +200,7 @@ def test_an_answer_in_utf_8(declared: str) -> None:
         body = document(declared=declared, **(ECHO | {"account": name}), resultno="1").encode()
         report = answered(adapter().query(order(account="王镕基"), NOW), body)
         assert report.account == name
-    assert queried(b"\xef\xbb\xbf" + document(resultno="1").encode()).status is Status.SUCCEEDED
+    assert queried(b"\xef\xbb\xbf" + document(**ECHO, resultno="1").encode()).status is Status.SUCCEEDED
 
 
 BOMB = "<!DOCTYPE order [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;'>]>"

@@ -113,13 +113,32 @@ def test_an_unlisted_status_leaves_the_order_as_it_is(status: object) -> None:
 
 
 def test_partial_with_what_arrived() -> None:
-    report = queried({"status": "11", "arrived_amount": "30.00", "cost_price": "29.4", "reason": "部分到账"})
-    assert report == Report(Status.PARTIAL, "11", "部分到账", arrived_fen=3_000, cost_fen=2_940)
+    told = {"status": "11", "order_no": NUMBER, "arrived_amount": "30.00", "cost_price": "29.4", "reason": "部分到账"}
+    assert queried(told) == Report(Status.PARTIAL, "11", "部分到账", arrived_fen=3_000, cost_fen=2_940)
 
 
 @pytest.mark.parametrize("arrived", [None, "", "0", "0.00"])
 def test_partial_without_what_arrived_is_unclear(arrived: object) -> None:
-    assert queried({"status": 11, "arrived_amount": arrived}).status is Status.UNCLEAR
+    assert queried({"status": 11, "order_no": NUMBER, "arrived_amount": arrived}).status is Status.UNCLEAR
+
+
+def test_an_answer_with_another_number_of_theirs_is_about_another_order() -> None:
+    """It was asked for by their number, so that is what the answer has to name, also where it does not name ours."""
+    ours = order(upstream_no="WK1")
+    for status in ("1", "2", "3", "11"):
+        data = {"status": status, "order_number": "WK2", "mobile": PHONE, "amount": "100", "arrived_amount": "50"}
+        report = answered(adapter().query(ours, NOW), {"code": "0000", "data": data})
+        assert report.fact(ours, 1).event is Event.MISMATCH
+        same = answered(adapter().query(ours, NOW), {"code": "0000", "data": data | {"order_number": "WK1"}})
+        assert same.fact(ours, 1).event is not Event.MISMATCH
+
+
+@pytest.mark.parametrize("status", ["2", "3", "4", "9", "10", "11"])
+def test_an_end_that_names_no_order_is_nobody_s(status: str) -> None:
+    call = adapter().query(order(), NOW)
+    next(call)
+    with pytest.raises(UnreadableReplyError, match="order_no"):
+        call.send(Reply(200, {}, json.dumps({"code": "0000", "data": {"status": status, "amount": "100"}}).encode()))
 
 
 def test_the_documented_answer_is_compared_with_the_order() -> None:
@@ -147,7 +166,7 @@ def test_an_amount_that_cannot_be_read_proves_nothing() -> None:
 
 
 def test_a_cost_that_cannot_be_read_is_unknown() -> None:
-    assert queried({"status": "2", "cost_price": "98.5051"}).cost_fen is None
+    assert queried({"status": "2", "order_no": NUMBER, "cost_price": "98.5051"}).cost_fen is None
 
 
 def test_no_such_order_only_by_a_listed_code() -> None:

@@ -115,7 +115,7 @@ def test_query_of_each_product(product: str, upstream_no: str | None, body: str)
 
 def judged(asked: Order, **data: Any) -> Event:
     """What the answer to a query makes of an order."""
-    _, report = played(adapter().query(asked, NOW), ok(status="2", **data))
+    _, report = played(adapter().query(asked, NOW), ok(**{"status": "2", "order_no": asked.reference} | data))
     event: Event = report.fact(asked, 1).event
     return event
 

@@ -191,6 +191,8 @@ def test_of_several_packages_all_must_be_opened() -> None:
     both = "10000001,10000002"
     assert queried({"error": 0, "data": [PAID, PAID]}, ids=both).status is Status.SUCCEEDED
     assert queried({"error": 0, "data": PAID}, ids=both).status is Status.SUCCEEDED, "the documented form"
+    as_text = {"error": 0, "data": json.dumps(PAID)}
+    assert queried(as_text, ids=both).status is Status.SUCCEEDED, "the same, as text"
     some = queried({"error": 0, "data": [PAID, EMPTY]}, ids=both)
     assert (some.status, some.fact(order(), 1).event) == (Status.CHARGING, Event.CHARGING)
 

@@ -73,6 +73,14 @@ def test_every_outcome_and_status_has_its_event() -> None:
 
 def test_a_partial_arrival_that_does_not_say_how_much_is_unclear() -> None:
     assert Report(Status.PARTIAL).fact(an_order(), 2).event is E.UNCLEAR
+    assert Report(Status.PARTIAL, arrived_fen=0).fact(an_order(), 2).event is E.UNCLEAR
+
+
+@pytest.mark.parametrize("arrived", [5_000, 5_001, 500_000])
+def test_a_part_that_is_no_part_is_for_a_person(arrived: int) -> None:
+    fact = Report(Status.PARTIAL, arrived_fen=arrived).fact(an_order(), 2)
+    assert (fact.event, fact.message) == (E.MISMATCH, f"arrived: {arrived} fen of 5000, and yet in part")
+    assert Report(Status.PARTIAL, arrived_fen=4_999).fact(an_order(), 2).event is E.ARRIVED_IN_PART
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ _DELIVERED = frozenset({State.SUCCEEDED, State.PARTIAL})
 
 def compare(order: Order, attempt: int, report: Report) -> Difference | None:
     """Return how `attempt` of `order`, as the ledger has the order now, differs from `report`; None: they agree."""
-    if report.status is S.PARTIAL and report.arrived_fen is None:
+    if report.status is S.PARTIAL and not report.arrived_fen:
         report = report._replace(status=S.UNCLEAR)  # how much arrived is what a partial arrival is about
     if attempt != order.attempt:
         return _nothing_kept(order, report, f"attempt {attempt} was given up, the order went on as {order.attempt}")

@@ -105,7 +105,7 @@ class Report(NamedTuple):
         code = self.code
         if not self.proven or (not fresh and self.outdated(order, attempt)):
             event = Event.CLAIMED
-        elif self.status is Status.PARTIAL and self.arrived_fen is None:
+        elif self.status is Status.PARTIAL and not self.arrived_fen:
             event = Event.UNCLEAR  # how much arrived is what a partial arrival is about
         elif difference := self._difference(order):
             event, code, message = Event.MISMATCH, "mismatch", difference
@@ -138,6 +138,8 @@ class Report(NamedTuple):
             return f"amount: ours {order.amount_fen} fen, theirs {self.amount_fen} fen"
         if self.account is not None and self.account != order.account:
             return f"account: ours {mask(order.account)}, theirs {mask(self.account)}"
+        if self.status is Status.PARTIAL and self.arrived_fen is not None and self.arrived_fen >= order.amount_fen:
+            return f"arrived: {self.arrived_fen} fen of {order.amount_fen}, and yet in part"
         return None
 
 

@@ -149,7 +149,12 @@ class Dingyin(Adapter):
         reply = yield self._request("query", _QUERY, fields)
         if reply.status != _HTTP_OK:
             return Report(Status.SILENT, f"http_{reply.status}")
-        return self._report(xml.parse(reply.body, "order"), order)
+        answer = xml.parse(reply.body, "order")
+        report = self._report(answer, order)
+        ended = report.status in (Status.SUCCEEDED, Status.FAILED)
+        if ended and report.upstream_no is None and not answer.get("sporderid"):
+            raise UnreadableReplyError("sporderid: expected it with an end, or orderid")  # it may be anybody's
+        return report
 
     def balance(self, now: datetime) -> Call[int]:  # noqa: ARG002 - the same
         """Ask for the deposit that is left (public clients), in fen."""

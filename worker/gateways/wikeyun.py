@@ -35,6 +35,7 @@ from worker.gateways.wikeyun_wire import WikeyunSettings, Wire
 
 _AREAS: Mapping[str, str] = {"mobile": "Recharge", **AREAS}  # mobile API document, 2.1
 _BALANCE = "/rest/User/query"  # mobile API document, 2.4
+_ENDS = frozenset({Status.SUCCEEDED, Status.PARTIAL, Status.FAILED, Status.REFUNDED, Status.CANCELLED})
 
 
 class Wikeyun(Adapter):
@@ -247,9 +248,7 @@ class Wikeyun(Adapter):
         if proven:
             amount_fen = wire.fen(data.get("amount"), "amount")
             account = _account(data, asked)
-            theirs = wire.text(data.get("order_no"))
-            if asked is not None and theirs is not None and theirs != asked.reference:
-                foreign = f"order_no: ours {mask(asked.reference)}, theirs {mask(theirs)}"
+            foreign = _foreign(data, asked, status) if asked is not None else None
             if status is Status.PARTIAL:
                 arrived_fen = wire.fen(data.get("arrived_amount"), "arrived_amount")
                 if not arrived_fen:
@@ -271,6 +270,22 @@ class Wikeyun(Adapter):
 def _path(order: Order, call: str) -> str:
     """Return the path of a call; the documents leave oil's query out, public clients have it."""
     return f"/rest/{_AREAS[order.product]}/{call}"
+
+
+def _foreign(data: Mapping[str, Any], asked: Order, status: Status) -> str | None:
+    """Return which number says that the answer is about another order than `asked`.
+
+    Raises:
+        UnreadableReplyError: an end that names no order at all; it may be anybody's.
+    """
+    ours, theirs = wire.text(data.get("order_no")), wire.text(data.get("order_number"))
+    if ours is None and theirs is None and status in _ENDS:
+        raise UnreadableReplyError("order_no: expected it, or order_number")
+    if ours is not None and ours != asked.reference:
+        return f"order_no: ours {mask(asked.reference)}, theirs {mask(ours)}"
+    if theirs is not None and asked.upstream_no is not None and theirs != asked.upstream_no:
+        return f"order_number: asked about {mask(asked.upstream_no)}, told of {mask(theirs)}"
+    return None
 
 
 def _account(data: Mapping[str, Any], asked: Order | None) -> str | None:

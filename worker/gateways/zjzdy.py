@@ -210,7 +210,7 @@ class Zjzdy(Adapter):
         if any(row.get("payStartDate") is None and row.get("payEndDate") is None for row in rows):
             return Report(Status.UNCLEAR, "no_dates", "it names packages, yet not from when to when")
         evidence = {"operation": "paid", "record_ids": ids, "packages": [_shown(row) for row in rows]}
-        opened = isinstance(answer["data"], dict) or len(rows) >= len(ids.split(","))
+        opened = not isinstance(answer["data"], list) or len(rows) >= len(ids.split(","))
         return Report(Status.SUCCEEDED if opened else Status.CHARGING, code, evidence=evidence)
 
     def _expiry(self, value: Any, now: datetime) -> datetime:
