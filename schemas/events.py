@@ -151,7 +151,16 @@ class JournalEntry(Message):
     message: str | None = Field(description="A masked line, for people")
 
 
+class EarlierAttempt(Message):
+    """An attempt that was given up, by a failover or a resubmission."""
+
+    attempt: Attempt
+    gateway: GatewayName = Field(description="The gateway that had it")
+    reference: str = Field(min_length=1, description="The number under which that gateway knows it")
+
+
 class OrderStory(OrderView):
     """An order with its whole journal, as `worker orders show --json` writes it."""
 
+    earlier_attempts: list[EarlierAttempt] = Field(description="The attempts before the current one, the first first")
     journal: list[JournalEntry] = Field(description="Every step, the oldest first")

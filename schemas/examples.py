@@ -192,7 +192,15 @@ EXAMPLES: Mapping[str, tuple[_Example, ...]] = MappingProxyType(
             },
         ),
         "orders.list": (_VIEW,),
-        "orders.show": ({**_VIEW, "journal": _JOURNAL},),
+        "orders.show": (
+            {**_VIEW, "earlier_attempts": [], "journal": _JOURNAL},
+            {
+                **_VIEW,
+                "attempt": 2,
+                "earlier_attempts": [{"attempt": 1, "gateway": "dingyin", "reference": _VIEW["order_no"]}],
+                "journal": _JOURNAL,
+            },
+        ),
         "dead.list": ({"id": "1", **_DEAD, "key": "submit.mobile", "at": "2026-11-21T12:00:00Z", "order_no": None},),
     }
 )

@@ -108,7 +108,7 @@ class Worker:
         self._commander: Consumer | None = None
         self._waiting_for: list[str] = []
         self._database_problem = "not connected yet"
-        self._broker_problem = "not connected"
+        self._broker_problem: str | None = None
 
     async def run(self, stop: asyncio.Event) -> int:
         """Work until `stop` is set, then drain; return the exit code: 0, or 1 when it could not go on.
@@ -151,7 +151,7 @@ class Worker:
 
     async def _work(self, stopping: "asyncio.Task[bool]") -> None:
         await await_topology(self._amqp_url, self._topology, self._wait_for_broker)
-        self._broker_problem = "not connected"
+        self._broker_problem = None
         pool, ledger = await self._await_database()
         hints = Hints(ledger, HintBook(pool), self._gateways, random.random)
         scheduler = self._scheduler = Scheduler(ledger, self._gateways, self._products, hints)
@@ -351,12 +351,14 @@ class Worker:
         if self._scheduler is None:
             return self._database_problem == "ok", self._database_problem
         fresh = self._scheduler.fresh()
-        return fresh, "ok" if fresh else "the alarms have not been looked at lately"
+        return fresh, "ok" if fresh else "not read for ten seconds: see `database_away` in the log"
 
     def _broker_state(self) -> tuple[bool, str]:
         ready = self._publisher.ready
-        return ready, "ok" if ready else self._broker_problem
+        return ready, "ok" if ready else self._broker_problem or self._publisher.trouble
 
     def _consuming_state(self) -> tuple[bool, str]:
-        ready = all(each is not None and each.ready for each in (self._consumer, self._commander))
-        return ready, "ok" if ready else "not every queue is consumed"
+        if self._consumer is None or self._commander is None:
+            return False, "not begun: database and broker come first"
+        missing = [*self._consumer.missing, *self._commander.missing]
+        return not missing, f"not consumed: {', '.join(missing)}" if missing else "ok"

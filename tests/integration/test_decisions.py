@@ -99,6 +99,9 @@ def test_an_order_is_sent_again_under_a_new_number(here: tuple[Stage, Market], c
     assert err[1].startswith("WARNING: the gateway has once proven that the money arrived: 100.00 yuan")
     made.producer.await_event("V-again", "succeeded", 2)
     assert (market.charges("V-again"), market.charges("V-againR2")) == (1, 1)
+    assert "before    wikeyun, attempt 1 as V-again" in cli("orders", "show", "V-again")[1]
+    (told,) = map(json.loads, cli("orders", "show", "V-again", "--json")[1])
+    assert told["earlier_attempts"] == [{"attempt": 1, "gateway": "wikeyun", "reference": "V-again"}]
     code, _, err = cli("orders", "resubmit", "V-again", "--note", "once more")
     assert (code, err) == (1, ["V-again: it is succeeded; only an order in review is decided by a person"])
 

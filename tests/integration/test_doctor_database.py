@@ -19,6 +19,7 @@ from worker.ledger.gateways import Beat, GatewayBook
 from worker.ledger.migrate import migrate
 from worker.ops.doctor import database as doctor
 from worker.ops.doctor.database import check_database
+from worker.ops.doctor.standing import MANY_TRIES
 
 HOUR = 3600.0
 
@@ -251,6 +252,23 @@ async def test_work_that_nobody_does(patient: Patient, home: House) -> None:
     found = await patient.findings()
     assert trouble(found) == {"orders.overdue": "warning"}
     assert about(found, "orders.overdue").detail == "1 orders are due, the first for 3 hours"
+
+
+async def test_orders_that_are_tried_in_vain(patient: Patient, home: House) -> None:
+    """Each try makes them due later, so none of them is ever overdue."""
+    first, second = await home.admit("T1"), await home.admit("T2")
+    for tried in range(MANY_TRIES):
+        assert not await patient.trouble()
+        if tried:
+            second = await home.step(second, Event.TAKEN)
+        second = await home.step(second, Event.NOT_SENT, code="card_busy")
+    first = await home.step(first, Event.NOT_SENT, code="card_busy")
+    assert (first.unsent, second.unsent) == (1, MANY_TRIES)
+    found = await patient.findings()
+    assert trouble(found) == {"gateways.one.orders": "warning"}
+    finding = about(found, "gateways.one.orders")
+    assert finding.detail == "1 orders were tried 5 times or more and not sent, the first for 0 s"
+    assert finding.fix == "see in `worker orders show T2` what the tries came to"
 
 
 async def test_events_that_no_broker_has_taken(patient: Patient, home: House) -> None:

@@ -1,6 +1,7 @@
 """`/metrics` of a live worker: what it counts is what happened, and it goes on while a dependency is away."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -155,6 +156,7 @@ def test_without_its_database_it_says_so_and_lives(services: Services, here: Sta
     (worker,) = here.workers
     services.postgres.stop_immediate()
     until(lambda: readiness(worker) == (503, ["database"]), 40, lambda: worker.page("/readyz")[1])
+    assert "database_away" in worker.page("/readyz")[1]
     assert worker.probe("/healthz") == 200
     assert value(scrape(worker), "worker_dependency_up", dependency="database") == 0
     services.postgres.start()
@@ -166,6 +168,8 @@ def test_without_its_broker_it_says_so_and_lives(services: Services, here: Stage
     (worker,) = here.workers
     services.rabbitmq.kill()
     until(lambda: readiness(worker) == (503, ["broker", "consuming"]), 20, lambda: worker.page("/readyz")[1])
+    until(lambda: "Connection refused" in worker.page("/readyz")[1], 20, lambda: worker.page("/readyz")[1])
+    assert re.search(r"not consumed: \S+\.submit\.\w+, ", worker.page("/readyz")[1])
     assert worker.probe("/healthz") == 200
     samples = scrape(worker)
     assert value(samples, "worker_dependency_up", dependency="broker") == 0

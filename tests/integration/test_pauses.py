@@ -226,6 +226,17 @@ def test_calls_in_flight_are_listed(town: Town) -> None:
     town.stage.facts.await_state("L-1", "succeeded")
 
 
+def test_the_log_says_when_a_breaker_opens_and_when_it_closes(town: Town) -> None:
+    numbers = [f"K-{n}" for n in range(12)]  # one of the two workers has five of them, whoever takes which
+    for number in numbers:
+        town.rich.force(number, "error_500_charged")
+    town.submit(*(power(number, "rich") for number in numbers))
+    town.await_obeyed("breaker_open", "rich", 1)
+    (one,) = town.submit(power("K-next", "rich"))  # whoever tries it hears that the gateway answers again
+    until(lambda: town.states([*numbers, one]) == {"succeeded"}, 60, lambda: str(town.states(numbers)))
+    town.await_obeyed("breaker_closed", "rich", 1)
+
+
 def test_people_read_a_table(town: Town) -> None:
     code, lines = town.cli("list")
     assert code == 0

@@ -119,6 +119,7 @@ async def test_a_refusing_queue_is_not_a_success(publisher: Publisher, queue: st
 async def test_a_missing_exchange_is_an_error_and_not_the_end(publisher: Publisher, queue: str) -> None:
     with pytest.raises(BrokerRefusedError, match="no exchange"):
         await publisher.publish(Outgoing(f"{queue}.nowhere", "key", b"x"))
+    await amqp.until(lambda: "no exchange" in publisher.trouble and "worker migrate --broker" in publisher.trouble)
     assert await publisher.publish(Outgoing("", queue, b"x")) is True
 
 

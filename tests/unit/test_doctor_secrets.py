@@ -80,6 +80,14 @@ def test_a_secret_file_that_everybody_may_read(open_directory: Path) -> None:
     assert not found(open_directory / "worker.toml", changes)
 
 
+@pytest.mark.parametrize("what", ["CERTIFICATE", "PUBLIC KEY"])
+def test_what_everybody_may_know_may_be_read_by_everybody(what: str, open_directory: Path) -> None:
+    key = open_directory / "key"
+    key.write_text(f"-----BEGIN {what}-----\n{CANARY}\n-----END {what}-----\n")
+    key.chmod(0o644)
+    assert not found(open_directory / "worker.toml", {"key": {"file": "key"}})
+
+
 def test_settings_that_hold_secrets_and_that_everybody_may_read(
     open_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ SHOP: dict[str, Any] = {
     "app_key": "2002",
     "app_secret": "a-secret-of-ours",
     "no_such_order_codes": ["2002"],
+    "unfunded_codes": ["2004"],
 }
 UNSOLD = {"routes": "warning"}
 
@@ -44,6 +45,7 @@ def test_the_summary_names_gateways_and_products(tmp_path: Path) -> None:
         ({"query_after_seconds": [100], "settle_queries": 3, "settle_seconds": 199}, "settle_queries"),
         ({"query_deadline_seconds": 124}, "query_deadline_seconds"),
         ({"no_such_order_codes": []}, "no_such_order_codes"),
+        ({"unfunded_codes": []}, "unfunded_codes"),
         ({"trust_callbacks": True}, "trust_callbacks"),
         ({"base_url": "http://10.0.0.7:9086"}, "base_url"),
         ({"base_url": "https://gateway.example.com"}, "base_url"),

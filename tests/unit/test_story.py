@@ -6,7 +6,7 @@ import pytest
 
 from worker.cli.story import TOLD, write_story
 from worker.core.order import Event, Order, Reason, State
-from worker.ledger.reading import Seen, Step
+from worker.ledger.reading import Attempt, Seen, Step, Story
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -25,6 +25,7 @@ def test_tells_when_what_why_and_the_evidence(capsys: pytest.CaptureFixture[str]
         target={"mobile": "13800138000"},
         route=("one",),
         gateway="one",
+        attempt=2,
         state=State.FAILED,
         version=3,
         reason=Reason("resolved_by_operator", "it never arrived"),
@@ -45,11 +46,13 @@ def test_tells_when_what_why_and_the_evidence(capsys: pytest.CaptureFixture[str]
         ),
         Step(3, NOW + timedelta(days=2), "review", "failed", "resolved_failed", 1, None, "why", {"operator": "anna"}),
     ]
-    write_story(Seen(order, NOW, NOW, None), steps)
+    write_story(Story(Seen(order, NOW, NOW, None), [Attempt(1, "two", "T1")], steps))
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert "account  138****8000" in lines
     assert "amount   100.50 yuan" in lines
+    asked = [line for line in lines if " attempt " in line and not line.startswith("2026")]
+    assert asked == ["gateway  one, attempt 2 as T1R2", "before   two, attempt 1 as T1"]
     begin = lines.index("") + 1
     assert lines[begin : begin + 5] == [
         "2026-11-21 12:00:00.000Z  (new) -> submitting (attempt 1, version 1)",

@@ -80,6 +80,7 @@ class Consumer(Supervised):
         self._subscriptions = Subscriptions()
         self._hands = Hands()
         self._repairs = 0
+        self._queues = tuple(queues)
         self._lanes = [
             Lane(
                 queue,
@@ -90,13 +91,18 @@ class Consumer(Supervised):
                 hands=self._hands,
                 chance=chance,
             )
-            for queue in queues
+            for queue in self._queues
         ]
 
     @property
     def ready(self) -> bool:
         """Whether every queue is being consumed."""
-        return len(self._subscriptions) == len(self._lanes)
+        return not self.missing
+
+    @property
+    def missing(self) -> list[str]:
+        """The queues that are not being consumed."""
+        return [queue for queue in self._queues if queue not in self._subscriptions]
 
     @property
     def in_hand(self) -> int:

@@ -127,16 +127,18 @@ class Publisher(Supervised):
                 log.warning("publisher_stuck", connection=self._name)
                 link.abort()
             elif not self._stopping.is_set():
-                _explain(self._name, closing)
+                self.trouble = _explain(self._name, closing)
         await close_channel(channel)
 
 
-def _explain(name: str, closing: asyncio.Future[None]) -> None:
+def _explain(name: str, closing: asyncio.Future[None]) -> str:
+    """Log why a channel has ended, and return it with what to do."""
     error = closing.exception() if closing.done() and not closing.cancelled() else None
     if isinstance(error, ChannelNotFoundEntity):
         log.error("exchange_missing", connection=name, error=str(error), run="worker migrate --broker")
-    else:
-        log.warning("publisher_lost", connection=name, error=str(error or ""))
+        return f"{error}: run `worker migrate --broker`"
+    log.warning("publisher_lost", connection=name, error=str(error or ""))
+    return str(error or "connection lost")
 
 
 def _result(confirmation: Confirmation) -> bool | BrokerLostError:

@@ -29,6 +29,8 @@ class Supervised(ABC):
         self._name = name
         self.connections = 0
         """How often it has connected."""
+        self.trouble = "not connected"
+        """Why it does not do its work, where it does not: the last that was heard."""
         self._chance = chance
         self._on_stuck = on_stuck
         self._stopping = asyncio.Event()
@@ -70,6 +72,7 @@ class Supervised(ABC):
             try:
                 await self._once()
             except BrokerLostError as error:
+                self.trouble = str(error)
                 log.warning("broker_away", connection=self._name, error=str(error))
             if loop.time() - began >= STEADY_SECONDS:
                 backoff.reset()

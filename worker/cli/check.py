@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - all that is checked is slow to import, and `worker --help` does not need it
 
 import asyncio
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -50,3 +51,6 @@ def _write(findings: "Sequence[Finding]") -> None:
     for finding in findings:
         fix = "" if finding.fix is None else f" -> {finding.fix}"
         typer.echo(f"{_LABELS[finding.status]:<7}  {finding.check:<{width}}  {plain(finding.detail + fix)}")
+    found = Counter[str](finding.status for finding in findings)
+    counts = [f"{found[status]} {label}" for status, label in _LABELS.items() if found[status] and status != "ok"]
+    typer.echo(", ".join(counts) or "nothing is wrong", err=True)

@@ -127,8 +127,7 @@ async def _decide(options: Common, order_no: str, fact: Fact, *, ask: bool, as_j
             )
         story = await reader.story(order_no)
     if as_json and story is not None:
-        after, steps = story
-        write_json([{**after.view(), "journal": [step.view() for step in steps]}])
+        write_json([story.view()])
         return
     order = decision.order
     again = f", to be sent to {order.gateway} as {order.reference}" if fact.event is Event.RESUBMITTED else ""

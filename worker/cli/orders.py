@@ -133,11 +133,10 @@ async def _show(options: Common, order_no: str, *, as_json: bool) -> None:
         found = await ledger.story(order_number(order_no))
     if found is None:
         raise FailedError(f"{order_no}: there is no such order")
-    seen, steps = found
     if as_json:
-        write_json([{**seen.view(), "journal": [step.view() for step in steps]}])
+        write_json([found.view()])
         return
-    write_story(seen, steps)
+    write_story(found)
 
 
 def order_number(text: str) -> str:

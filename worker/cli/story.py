@@ -1,6 +1,6 @@
 """An order's story for people: when, what, why, and what proves it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,7 +11,7 @@ from worker.core.money import fen_to_text
 from worker.core.order import ACCOUNT_FIELDS, Event
 
 if TYPE_CHECKING:
-    from worker.ledger.reading import Seen, Step
+    from worker.ledger.reading import Step, Story
 
 TOLD: Mapping[str, str] = {
     Event.ADMITTED: "the order was taken in",
@@ -49,17 +49,17 @@ _INDENT = " " * len("2026-11-21 12:00:00.000Z  ")
 _LONGEST = 160
 
 
-def write_story(seen: "Seen", steps: Iterable["Step"]) -> None:
+def write_story(story: "Story") -> None:
     """Write an order as it is, and below it what happened, the oldest first."""
-    write_fields(_fields(seen))
+    write_fields(_fields(story))
     typer.echo()
-    for step in steps:
+    for step in story.steps:
         for line in _lines(step):
             typer.echo(plain(line))
 
 
-def _fields(seen: "Seen") -> list[tuple[str, str]]:
-    order = seen.order
+def _fields(story: "Story") -> list[tuple[str, str]]:
+    seen, order = story.seen, story.seen.order
     account = str(order.target.get(ACCOUNT_FIELDS.get(order.product, ""), ""))
     reason = order.reason
     return [
@@ -71,6 +71,8 @@ def _fields(seen: "Seen") -> list[tuple[str, str]]:
         ("reason", f"{reason.code}: {reason.message}" if reason else ""),
         ("gateway", f"{order.gateway}, attempt {order.attempt} as {order.reference}"),
         ("upstream", order.upstream_no or ""),
+        # whoever asks a gateway about an attempt that was given up needs to know which gateway, and the number
+        *(("before", f"{each.gateway}, attempt {each.attempt} as {each.reference}") for each in story.earlier),
         ("amount", f"{fen_to_text(order.amount_fen)} yuan"),
         ("arrived", _yuan(order.arrived_fen)),
         ("cost", _yuan(order.cost_fen)),

@@ -30,7 +30,8 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
         "app_key": "2002",
         "app_secret": "sandbox-secret",
         # what the simulator refuses with, before it charges
-        "refusal_codes": [*(str(code) for code in range(1001, 1011)), "2000", "2003", "2004", "2005", "2006"],
+        "refusal_codes": [*(str(code) for code in range(1001, 1011)), "2000", "2003", "2005", "2006"],
+        "unfunded_codes": ["2004"],
         "no_such_order_codes": ["2002"],
         "duplicate_codes": ["2001"],
     },

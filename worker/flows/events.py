@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -28,6 +29,8 @@ MOST_IN_MEMORY = 20_000
 """Beyond it, events wait in the outbox alone: the broker has been away for long."""
 MOST_FORGOTTEN = 5_000  # in one statement
 POLL_SECONDS = 0.5
+TELL_SECONDS = 10.0
+"""Between two log lines about events that nobody hears: a producer without a queue must not fill the log."""
 
 
 class Renderer:
@@ -83,6 +86,8 @@ class EventPublisher:
         self._confirmed: list[int] = []
         self.counts: Counter[str] = Counter()
         """Events by what became of their publishing: `confirmed`, `unheard` (confirmed too) or `failed`."""
+        self._unheard: Counter[str] = Counter()  # by producer, since the log had a line about it
+        self._tell_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -108,6 +113,7 @@ class EventPublisher:
         """Publish what nobody got confirmed, and forget what was, until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            self._tell_unheard()
             try:
                 await self._forget(ledger)
                 while self._publisher.ready and (left := await ledger.take_events(BATCH)):
@@ -134,22 +140,32 @@ class EventPublisher:
         spans = [self._tracing.span("publish", Kind.PRODUCER, event.trace) for event in events]
         outgoing = [self._outgoing(event, span.context) for event, span in zip(events, spans, strict=True)]
         results = await self._publisher.publish_many(outgoing)
-        failed = unheard = 0
+        failed = 0
+        unheard: Counter[str] = Counter()
         for event, span, result in zip(events, spans, results, strict=True):
             lost = not isinstance(result, bool)
             span.end("not_confirmed" if lost else "confirmed", failed=lost, message_id=event.message_id)
             if isinstance(result, bool):
-                unheard += not result
+                if not result:  # confirmed, and heard by nobody, as with any topic exchange
+                    unheard[event.key.rpartition(".")[2]] += 1
                 if event.id:
                     self._confirmed.append(event.id)
             else:
                 failed += 1
-        self.counts.update(confirmed=len(events) - unheard - failed, unheard=unheard, failed=failed)
-        if unheard:
-            # nobody has bound a queue for them: confirmed, and heard by nobody, as with any topic exchange
-            log.warning("events_unheard", count=unheard, exchange=self._exchange)
+        deaf = unheard.total()
+        self.counts.update(confirmed=len(events) - deaf - failed, unheard=deaf, failed=failed)
+        self._unheard += unheard
+        self._tell_unheard()
         if failed:
             log.warning("events_not_confirmed", count=failed)
+
+    def _tell_unheard(self) -> None:
+        now = time.monotonic()
+        if self._unheard and now >= self._tell_at:
+            sources = sorted(self._unheard)
+            log.warning("events_unheard", count=self._unheard.total(), sources=sources, exchange=self._exchange)
+            self._unheard.clear()
+            self._tell_at = now + TELL_SECONDS
 
     async def _forget(self, ledger: "Ledger") -> None:
         while self._confirmed:

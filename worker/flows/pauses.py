@@ -18,6 +18,7 @@ import structlog
 
 from worker.core.outcome import Outcome
 from worker.flows.balances import turn
+from worker.gateways.breaker import BreakerState
 from worker.ledger.connection import is_away
 from worker.ledger.gateways import Beat, Standing
 
@@ -55,6 +56,7 @@ class Pauses:
         self._unfunded: dict[str, str] = {}  # what the ledger must hear yet, by gateway
         self._trying: set[str] = set()  # gateways where one order is being tried by us
         self._taken: set[str] = set()  # those that took it
+        self._open: set[str] = set()  # gateways whose breaker the log has told to be open
         self.standings: dict[str, Standing] = {name: Standing(name) for name in gateways}
 
     def heard(self, gateway: str, submitted: "Submitted") -> None:
@@ -115,6 +117,8 @@ class Pauses:
         for name, note in list(self._unfunded.items()):
             await self._pause(name, note)
         gates = {name: gateway.gate for name, gateway in self._gateways.items()}
+        for name, gate in gates.items():
+            self._tell_breaker(name, gate.breaker)
         await self._book.beat(self._worker, [Beat(name, gate.breaker, gate.in_flight) for name, gate in gates.items()])
         standings = await self._book.standings(self._gateways)
         for name, gate in gates.items():
@@ -159,6 +163,15 @@ class Pauses:
             return True
         patience = timedelta(seconds=STALE * max(turn(self._gateways[standing.gateway]).unfunded_every, LOOK_SECONDS))
         return standing.suffices or self._ledger.now() - standing.balance_at > patience
+
+    def _tell_breaker(self, name: str, state: BreakerState) -> None:
+        """Log when it opens and when it closes; the calls that try in between have lines of their own."""
+        if state is BreakerState.CLOSED and name in self._open:
+            self._open.discard(name)
+            log.info("breaker_closed", gateway=name, what="it answers again: its orders go out")
+        elif state is BreakerState.OPEN and name not in self._open:
+            self._open.add(name)
+            log.warning("breaker_open", gateway=name, what="calls in a row got no readable answer: its orders wait")
 
     def _tell_change(self, name: str, before: "Pause | None", now: "Pause | None") -> None:
         if now is not None and now != before:

@@ -69,7 +69,7 @@ class DingyinSettings(GatewaySettings):
     """What `[gateways.<name>]` holds for this adapter."""
 
     userid: Annotated[str, Sent] = Field(min_length=1, description="our merchant number there, which is not the login")
-    key: Annotated[Secret, Sent] = Field(description="signs every request, and every callback")
+    key: Annotated[Secret, Sent] = Field(description="the key that signs every request, and every callback")
     notify_url: Annotated[str, Sent] = Field(pattern=r"^https?://\S+$", description="where its callbacks go: our relay")
     ack_body: str = Field("OK", min_length=1, description="what it wants to hear; some deployments: success")
     electricity: Electricity = Electricity()

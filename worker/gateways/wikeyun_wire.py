@@ -35,7 +35,7 @@ class WikeyunSettings(GatewaySettings):
 
     store_id: str = Field(min_length=1, description="the shop's number there")
     app_key: str = Field(min_length=1, description="who we are there")
-    app_secret: Secret = Field(description="signs every request")
+    app_secret: Secret = Field(description="the secret that signs every request")
     notify_url: str = Field(pattern=r"^https?://\S+$", description="where its callbacks go: our relay")
     client_ip: str = Field("127.0.0.1", description="our address, as the system parameter `client`")
     trust_callbacks: bool = Field(default=False, description="callbacks settle orders: filter them by address first")

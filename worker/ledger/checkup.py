@@ -44,6 +44,15 @@ class OpenTransaction(NamedTuple):
     seconds: float
 
 
+class Stalled(NamedTuple):
+    """Orders of a gateway that were tried again and again, and never sent."""
+
+    gateway: str
+    orders: int
+    first: str  # the number of the oldest
+    age: float  # seconds since that was admitted
+
+
 class Months(NamedTuple):
     """How far ahead the journal has its partitions."""
 
@@ -101,6 +110,10 @@ class Checkup:
     async def stray_gateways(self, configured: "Iterable[str]") -> list[str]:
         """Return the gateways with open orders or hints that are not among the configured ones."""
         return [row["gateway"] for row in await self._pool.fetch(load("stray_gateways"), list(configured))]
+
+    async def stalled(self, tries: int) -> list[Stalled]:
+        """Return what waits to be sent though so many calls in a row, or more, came to nothing."""
+        return [Stalled(*row) for row in await self._pool.fetch(load("stalled"), tries)]
 
     async def _row(self, name: str, *values: object) -> "asyncpg.Record":
         row = await self._pool.fetchrow(load(name), *values)

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worker.core.order import Order
+from worker.core.order import Order, reference
 from worker.ledger.paging import Wanted, walk
 from worker.ledger.queries import load
 from worker.ledger.rows import from_record
@@ -75,6 +75,31 @@ class Step:
         }
 
 
+class Attempt(NamedTuple):
+    """An attempt that was given up: whom to ask about it, and by which number."""
+
+    attempt: int
+    gateway: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An order as it is, what became of it before, and every line of its journal, the oldest first."""
+
+    seen: Seen
+    earlier: Sequence[Attempt]
+    steps: Sequence[Step]
+
+    def view(self) -> dict[str, Any]:
+        """Return what `orders show --json` tells."""
+        return {
+            **self.seen.view(),
+            "earlier_attempts": [attempt._asdict() for attempt in self.earlier],
+            "journal": [step.view() for step in self.steps],
+        }
+
+
 def instant(moment: datetime) -> str:
     """Return a time as messages tell it: UTC, microseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -96,28 +121,33 @@ class Reader:
         """Return which of these numbers are orders."""
         return {row["order_no"] for row in await self._pool.fetch(load("known"), order_nos)}
 
-    async def story(self, order_no: str) -> tuple[Seen, list[Step]] | None:
-        """Return an order and its journal, the oldest line first; None: there is no such order."""
+    async def story(self, order_no: str) -> Story | None:
+        """Return an order and its journal; None: there is no such order."""
         async with self._moment() as connection:
             rows = await connection.fetch(load("find"), [order_no])
             if not rows:
                 return None
             (seen,) = await _seen(connection, rows)
+            earlier = await connection.fetch(load("earlier_attempts"), seen.order.id)
             lines = await connection.fetch(load("story"), seen.order.id)
-        return seen, [
-            Step(
-                row["version"],
-                row["at"],
-                row["from_state"],
-                row["to_state"],
-                row["cause"],
-                row["attempt"],
-                row["code"],
-                row["message"],
-                row["evidence"],
-            )
-            for row in lines
-        ]
+        return Story(
+            seen,
+            [Attempt(row["attempt"], row["gateway"], reference(order_no, row["attempt"])) for row in earlier],
+            [
+                Step(
+                    row["version"],
+                    row["at"],
+                    row["from_state"],
+                    row["to_state"],
+                    row["cause"],
+                    row["attempt"],
+                    row["code"],
+                    row["message"],
+                    row["evidence"],
+                )
+                for row in lines
+            ],
+        )
 
     async def pages(
         self, wanted: Wanted, limit: int | None = None, after: int | None = None

@@ -33,7 +33,8 @@ KEYS = frozenset(
             "due_at",
             "at",
         ),
-        *("queue", "exchange", "routing_key", "type", "prefix", "products", "reason", "detail", "code", "message"),
+        *("queue", "exchange", "routing_key", "type", "prefix", "products", "sources", "reason", "detail"),
+        *("code", "message"),
         *("count", "size", "limit", "seconds", "retry_in", "age", "waiting", "in_flight", "depth", "since", "until"),
         *("operation", "method", "path", "status", "phase", "answer", "host", "port", "listen", "remote_addr", "url"),
         *(

@@ -64,7 +64,7 @@ class RelayProcess:
         sources.read_connections(readings, [self._publisher])
         sources.read_counts(readings, "worker_relay_requests_total", self._receiver.counts)
         readings.source("worker_relay_waiting", lambda: [((), len(self._receiver.relaying))])
-        self._problem = "not connected"
+        self._problem: str | None = None
         self._told: Counter[str] = Counter()
 
     @property
@@ -121,7 +121,7 @@ class RelayProcess:
     async def _connect(self) -> None:
         """Start publishing when the topology is there: until then nothing is published, and so nothing lost."""
         await await_topology(self._amqp_url, self._topology, self._wait)
-        self._problem = "not connected"
+        self._problem = None
         await self._publisher.start()
 
     async def _wait(self, problems: list[str]) -> None:
@@ -162,4 +162,4 @@ class RelayProcess:
             self._failure.set_result(why)
 
     def _broker_state(self) -> tuple[bool, str]:
-        return self.ready, "ok" if self.ready else self._problem
+        return self.ready, "ok" if self.ready else self._problem or self._publisher.trouble

@@ -19,6 +19,8 @@ _PLACEHOLDER = re.compile(
     r".*….*|\.{3}|\*+|x{3,}|<[^>]*>|todo|fixme|placeholder|(change|replace)[-_ ]?(me|it|this)|your[-_ ].*",
     re.IGNORECASE | re.DOTALL,
 )
+_PUBLIC = ("-----BEGIN CERTIFICATE-----", "-----BEGIN PUBLIC KEY-----")
+"""How files begin that settings read like secrets, and that everybody may know."""
 _SHORTEST = 8
 """A shorter secret could be a word of any settings file."""
 
@@ -29,7 +31,7 @@ def check_secrets(settings: "Settings") -> Iterator[Finding]:
         if _PLACEHOLDER.fullmatch(text.strip()):
             yield Finding.failed(name, "it is still a placeholder", "set the real value")
     for path in sorted(settings.secret_files):
-        if _is_open_to_all(path):
+        if _is_open_to_all(path) and not _is_public(path):
             yield Finding.warning(
                 "secrets", f"{path} may be read by everybody on this machine", f"run `chmod o= {path}`"
             )
@@ -68,6 +70,13 @@ def _is_open_to_all(path: Path) -> bool:
         real = path.resolve(strict=True)
         reachable = all(parent.stat().st_mode & stat.S_IXOTH for parent in real.parents)
         return reachable and bool(real.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
+def _is_public(path: Path) -> bool:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").lstrip().startswith(_PUBLIC)
     except OSError:
         return False
 

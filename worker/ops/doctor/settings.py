@@ -96,6 +96,12 @@ def _denials(given: "GatewaySettings") -> Iterator[Finding]:
             "none: the gateway cannot deny an order, so each submit that is lost on the way ends in review",
             "ask the gateway which code a query answers for an unknown order, and list it",
         )
+    if getattr(given, "unfunded_codes", None) == ():
+        yield Finding.warning(
+            "unfunded_codes",
+            "none: when our money there is used up that is not seen, and orders fail instead of waiting for a top-up",
+            "ask the gateway which code a submit is refused with then, and list it here, and not in refusal_codes",
+        )
     if getattr(given, "trust_callbacks", False):
         yield Finding.warning(
             "trust_callbacks",

@@ -10,7 +10,7 @@ from worker.core.order import State
 
 if TYPE_CHECKING:
     from worker.gateways.settings import GatewaySettings
-    from worker.ledger.checkup import Checkup
+    from worker.ledger.checkup import Checkup, Stalled
     from worker.ledger.figures import Figures
     from worker.ledger.gateways import Live, Standing
 
@@ -18,6 +18,9 @@ OVERDUE_SECONDS = 60.0
 """Scheduled work that nobody has begun for so long."""
 OLD_EVENT_SECONDS = 60.0
 """An event that no broker has confirmed for so long."""
+
+MANY_TRIES = 5
+"""Calls in a row that came to nothing: an order with so many does not wait for its turn, something is in its way."""
 
 _RUN = "start `worker run`, or see in its log why it does not keep up"
 
@@ -27,6 +30,8 @@ async def check_standing(checkup: "Checkup", gateways: "Mapping[str, GatewaySett
     figures = await checkup.figures.look()
     strays = await checkup.stray_gateways(gateways)
     for finding in (*_orders(figures, set(strays)), *_strays(figures, strays)):
+        yield finding
+    for finding in map(_stalled, await checkup.stalled(MANY_TRIES)):
         yield finding
     standings, live = await checkup.gateways.standings(gateways), await checkup.gateways.live(gateways)
     for name, given in gateways.items():
@@ -49,6 +54,15 @@ def _orders(figures: "Figures", strays: set[str]) -> Iterator[Finding]:
     if figures.oldest_event > OLD_EVENT_SECONDS:
         detail = f"{figures.events} events wait for the broker, the first for {_span(figures.oldest_event)}"
         yield Finding.warning("events", detail, _RUN)
+
+
+def _stalled(stalled: "Stalled") -> Finding:
+    return Finding.warning(
+        f"gateways.{mask_text(stalled.gateway)}.orders",
+        f"{stalled.orders} orders were tried {MANY_TRIES} times or more and not sent, "
+        f"the first for {_span(stalled.age)}",
+        f"see in `worker orders show {stalled.first}` what the tries came to",
+    )
 
 
 def _strays(figures: "Figures", strays: list[str]) -> Iterator[Finding]:
