@@ -129,6 +129,10 @@ class Order:
         order.__dict__.update(changes)
         return order
 
+    def at_attempt(self, attempt: int, gateway: str) -> "Order":
+        """Return this order as `gateway` knows it from an attempt that was given up, to ask about that."""
+        return self.changed({"attempt": attempt, "gateway": gateway, "upstream_no": None})
+
     @property
     def reference(self) -> str:
         """The number under which the gateway of the current attempt knows this order."""

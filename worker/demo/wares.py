@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from worker.broker.topology import PRODUCTS
+from worker.core.order import ACCOUNT_FIELDS
 
 SOURCE = "demo"
 PIECE_FEN = 9_850
@@ -51,7 +52,7 @@ def _wishes(count: int, chance: _Chance) -> Iterator[Wish]:
             "amount_fen": amount_fen,
             "target": target,
         }
-        yield Wish(order_no, product, amount_fen, target[_ACCOUNTS[product]], orjson.dumps(order))
+        yield Wish(order_no, product, amount_fen, target[ACCOUNT_FIELDS[product]], orjson.dumps(order))
 
 
 def _phone(chance: _Chance) -> str:
@@ -122,15 +123,6 @@ def _ebike(chance: _Chance, order_no: str) -> _Made:
     return chance.randrange(50, 1_000), target
 
 
-_ACCOUNTS: Mapping[str, str] = {
-    "mobile": "mobile",
-    "power": "account_no",
-    "oil": "card_no",
-    "game": "account",
-    "douyin": "account",
-    "campus": "user_id",
-    "ebike": "charging_token",
-}
 _MAKERS: Mapping[str, Callable[[_Chance, str], _Made]] = {
     "mobile": _mobile,
     "power": _power,

@@ -108,7 +108,7 @@ class Hints:
         about(order)
         asked = order
         if hint.attempt != order.attempt:
-            asked = order.changed({"attempt": hint.attempt, "gateway": gateway.name, "upstream_no": None})
+            asked = order.at_attempt(hint.attempt, gateway.name)
         asked_at = self._ledger.now()
         report = await gateway.query(asked, asked_at)
         say = log.bind(order_no=order.order_no, attempt=hint.attempt, gateway=gateway.name, status=report.status)

@@ -117,7 +117,7 @@ class Reconciler:
     async def _ask(self, gateway: "Gateway", order: Order, attempt: int) -> Report:
         asked = order
         if attempt != order.attempt:
-            asked = order.changed({"attempt": attempt, "gateway": gateway.name, "upstream_no": None})
+            asked = order.at_attempt(attempt, gateway.name)
         for pause in (*self._patience, None):
             report = await gateway.query(asked, self._ledger.now())
             silent = report.status is Status.SILENT
