@@ -110,7 +110,7 @@ _JOURNAL = [
 ]
 _DEAD = {"reason": "invalid_message", "detail": "target.mobile: required", "queue": "orders.submit.mobile"}
 
-_BY_REQUEST = {"code": "cancelled_by_request", "message": "cancelled before it was sent"}
+_BY_REQUEST = {"code": "cancelled_by_request", "message": "cancelled by its producer while it waited to be sent"}
 _REFUSED = {"ok": False, "error": {"code": "unknown_order", "message": "nobody knows this order"}}
 
 EXAMPLES: Mapping[str, tuple[_Example, ...]] = MappingProxyType(

@@ -359,7 +359,7 @@ ENDINGS: dict[Event, str] = {
 
 MESSAGES: dict[str, str] = {
     "expired": "it was not sent before expires_at",
-    "cancelled_by_request": "cancelled before it was sent",
+    "cancelled_by_request": "cancelled by its producer while it waited to be sent",
     "cancelled_by_gateway": "the gateway cancelled it",
     "payment_expired": "nobody paid before the charge expired",
     "disputed": "the gateway cannot say what became of it",
