@@ -193,7 +193,7 @@ CALLBACKS = (
         "callback.other",
     ),
     post("unknown-order", FORM, "body:", "unknown_order"),
-    post("unknown-later-attempt", b"order_no=B-nothingR2&order_number=77&status=2", "body:", "unknown_order"),
+    post("unknown-later-attempt", b"order_no=B-nothingR2&order_number=77&status=2", "B-n****ngR2", "unknown_order"),
     post("unreadable", b"\xff\xfe" + FORM, "body:"),
     post("empty-callback", b"", "order_no"),
     post("no-order-number", b"status=2", "order_no"),

@@ -10,7 +10,7 @@ from schemas.decode import check_properties, decode_callback
 from schemas.errors import InvalidMessageError
 from worker.broker.message import Delivery
 from worker.broker.settlement import COMMITTED, Settled
-from worker.core.masking import mask_text
+from worker.core.masking import mask
 from worker.core.order import TASKS, Order
 from worker.core.outcome import Report
 from worker.core.subject import about
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from worker.flows.scheduler import Scheduler
     from worker.gateways.gateway import Gateway
     from worker.ledger.ledger import Ledger
-
-_LONGEST_NUMBER = 64  # of what anybody may send, in a line for people
 
 
 class Callbacks:
@@ -98,8 +96,8 @@ class Callbacks:
             raise InvalidMessageError("body", "names no order number of ours", DeadReason.UNKNOWN_ORDER)
         located = await self._ledger.locate(parsed.reference)
         if located is None:
-            asked = mask_text(parsed.reference[:_LONGEST_NUMBER])  # whoever asks the gateway about it needs the number
-            raise InvalidMessageError("body", f"its order number {asked} is none of ours", DeadReason.UNKNOWN_ORDER)
+            told = mask(parsed.reference)  # anybody may send it; its ends are enough to find it by
+            raise InvalidMessageError("body", f"its order number {told} is none of ours", DeadReason.UNKNOWN_ORDER)
         order, attempt = located
         if attempt == order.attempt and order.gateway != gateway:
             raise InvalidMessageError("body", "its order is at another gateway", DeadReason.UNKNOWN_ORDER)
