@@ -121,7 +121,8 @@ async def test_a_database_with_settings_of_its_own(statement: str, expected: dic
 
 async def test_sessions_that_somebody_changes(patient: Patient) -> None:
     """As a pooler does that shares its sessions."""
-    async with Checkup.connect(patient.dsn) as checkup:
+    async with opened(patient.dsn) as pool:
+        checkup = Checkup(pool)
         if (await checkup.server()).number < 170_000:
             pytest.skip("the trigger that plays the pooler came with PostgreSQL 17")
     await patient.run(
