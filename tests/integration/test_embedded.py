@@ -1,6 +1,7 @@
 """The private services: they survive crashes with their data, and never outlive whoever started them."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import pika
 import psutil
 import pytest
 
-from worker.embedded import Postgres, RabbitMQ, ServiceError
+from worker.embedded import Postgres, RabbitMQ, ServiceError, install
 
 
 @pytest.fixture
@@ -92,6 +93,63 @@ def test_rabbitmq_keeps_confirmed_messages_across_a_kill() -> None:
             channel = connection.channel()
             _, _, body = next(channel.consume("kept", inactivity_timeout=20))
             assert body == b"order"
+
+
+DOCKER = """#!{python} -IS
+import json, os, pathlib, signal, socket, subprocess, sys, threading
+home, broker = pathlib.Path({home!r}), ("127.0.0.1", {port})
+call = sys.argv[1:]
+with (home / "calls").open("a") as calls:
+    print(json.dumps(call), file=calls)
+if call[0] == "image":
+    sys.exit(not (home / "fetched").exists())
+if call[0] == "pull":
+    (home / "fetched").touch()
+if call[0] == "kill":
+    os.kill(int((home / "pid").read_text()), signal.SIGKILL)
+if call[0] == "run":
+    (home / "pid").write_text(str(os.getpid()))
+    published = call[call.index("-p") + 1].split(":")
+    listener = socket.create_server((published[0], int(published[1])))
+    def pump(source, sink):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    while True:
+        client, _ = listener.accept()
+        server = socket.create_connection(broker)
+        for pair in ((client, server), (server, client)):
+            threading.Thread(target=pump, args=pair, daemon=True).start()
+"""
+"""Docker's client, as far as it is asked: its container is the broker at `port`, for as long as `run` runs."""
+
+
+def test_docker_takes_the_place_of_a_server_that_cannot_be_installed(
+    amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "docker"
+    script.write_text(DOCKER.format(python=sys.executable, home=str(tmp_path), port=pika.URLParameters(amqp_url).port))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(install, "find_rabbitmq", lambda: None)
+    monkeypatch.setattr(install, "_administrator", lambda: None)
+    server = RabbitMQ()
+    with server:
+        pika.BlockingConnection(pika.URLParameters(server.url)).close()
+        server.kill()
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            pika.BlockingConnection(pika.URLParameters(server.url))
+        server.start()
+        pika.BlockingConnection(pika.URLParameters(server.url)).close()
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    assert ["pull", "--quiet", "rabbitmq:4"] in calls
+    (run, again) = (call for call in calls if call[0] == "run")
+    assert run == again
+    assert (run[-1], run[run.index("-p") + 1]) == ("rabbitmq:4", f"127.0.0.1:{server.port}:5672")
+    name = run[run.index("--name") + 1]
+    assert [call for call in calls if call[0] in ("kill", "rm", "volume")] == [
+        ["kill", name], ["rm", "-f", name], ["volume", "rm", "-f", name],
+    ]  # fmt: skip
 
 
 def test_nothing_outlives_a_killed_starter(developer: tuple[subprocess.Popen[str], str]) -> None:

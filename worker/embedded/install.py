@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worker.embedded.service import ServiceError
 
-IMAGE = "rabbitmq:4"
+_IMAGE = "rabbitmq:4"
 _PACKAGE = "rabbitmq-server"
 _SCRIPTS = "/usr/lib/rabbitmq/bin"  # the real scripts; the ones in /usr/sbin change the user
 _POLICY = Path("/usr/sbin/policy-rc.d")  # asked by every package before it starts a service
@@ -53,6 +53,19 @@ def docker() -> str:
     if client is None or not _succeeds([client, "info"]):
         raise ServiceError(_ADVICE)
     return client
+
+
+def image(client: str) -> str:
+    """Return the image of a broker, which is fetched first where it is missing: no start waits so long.
+
+    Raises:
+        ServiceError: it cannot be fetched.
+    """
+    if not _succeeds([client, "image", "inspect", _IMAGE]):
+        fetched = subprocess.run([client, "pull", "--quiet", _IMAGE], check=False, capture_output=True, text=True)  # noqa: S603
+        if fetched.returncode:
+            raise ServiceError(f"Docker cannot fetch {_IMAGE}: {fetched.stderr.strip()[-500:]}")
+    return _IMAGE
 
 
 def _administrator() -> list[str] | None:

@@ -5,7 +5,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from worker.embedded.install import IMAGE, docker, ensure_rabbitmq
+from worker.embedded.install import docker, ensure_rabbitmq, image
 from worker.embedded.probe import rabbitmq_answers
 from worker.embedded.service import Service, free_ports
 
@@ -45,10 +45,11 @@ class RabbitMQ(Service):
             self._launch([str(server)], rabbitmq_answers, self._environment())
             return
         client = docker()
+        fetched = image(client)
         volume = ["-v", f"{self._node}:/var/lib/rabbitmq"]
         names = ["--name", self._node, "--hostname", self._node, "-p", f"127.0.0.1:{self.port}:{_CONTAINER_PORT}"]
         self.cleanup = ["sh", "-c", 'docker rm -f "$0"; docker volume rm -f "$0"', self._node]
-        self._launch([client, "run", "--rm", *names, *volume, IMAGE], rabbitmq_answers, dict(os.environ))
+        self._launch([client, "run", "--rm", *names, *volume, fetched], rabbitmq_answers, dict(os.environ))
 
     def kill(self) -> None:
         """End with SIGKILL, as a crash does; the data stay as they are."""
