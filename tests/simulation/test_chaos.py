@@ -14,6 +14,7 @@ from support.relay import Relay
 from support.stage import Stage, stage
 from support.street import HOUSES, Street, products, street
 
+from worker.core.order import ACCOUNT_FIELDS
 from worker.gateways.registry import adapters
 from worker.sandbox import SandboxSettings
 
@@ -114,9 +115,13 @@ def _standing(entries: list[dict[str, Any]]) -> str:
     return str((kept or entries or [{"status": "it never came"}])[-1]["status"])
 
 
-def judge(here: Stage, entries: Entries) -> None:
-    """Assert the promises: none charged twice, none lost, none mistaken, each event told."""
-    for number, found in entries.items():
+def judge(here: Stage, orders: list[dict[str, Any]], entries: Entries) -> None:
+    """Assert the promises: none charged twice, none lost, none mistaken for another, each event told."""
+    for order in orders:
+        number, product = order["order_no"], order["product"]
+        asked_for = (product, order["target"][ACCOUNT_FIELDS[product]], order["amount_fen"])
+        found = entries[number]
+        assert {(entry["product"], entry["account"], entry["amount_fen"]) for entry in found} == {asked_for}, number
         assert [entry["order_no"] for entry in found if entry["charges"] > 1] == [], number
         assert sum(entry["charged_fen"] > entry["refunded_fen"] for entry in found) <= 1, number
     assert here.facts.rows("SELECT count(*) AS n FROM orders") == [{"n": len(entries)}]
@@ -160,7 +165,7 @@ def play(
     while here.facts.outbox() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert chaos.calm() == [0] * WORKERS
-    judge(here, entries())
+    judge(here, orders, entries())
     return chaos
 
 
