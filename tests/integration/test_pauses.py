@@ -15,6 +15,7 @@ from support.waiting import until
 
 from worker.cli import execute
 from worker.cli.common import Common
+from worker.flows.pauses import LOOK_SECONDS
 from worker.sandbox import SandboxSettings
 
 METER = "3201234567800"
@@ -205,6 +206,7 @@ def test_an_automatic_pause_that_a_person_takes_over_is_not_lifted_by_a_top_up(t
     (number,) = town.submit(power("A-1", "blind"))
     until(lambda: town.listed("blind")["state"] == "paused", OBEY_SECONDS)
     assert town.cli("pause", "blind", "--operator", "ada")[0] == 0
+    time.sleep(LOOK_SECONDS + 0.5)  # the one try that the automatic pause allows may have been under way
     town.blind.top_up("dingyin", 200_000)
     time.sleep(4)
     assert town.stage.facts.state(number) == "queued"
