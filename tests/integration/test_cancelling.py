@@ -41,6 +41,7 @@ class Cancelling:
     report: Report
     meanwhile: Meanwhile | None = None
     name: str = "one"
+    cancels: bool = True
     policy: Policy = field(default_factory=Policy)
     adapter: Told = field(default_factory=Told)
     asked: list[str] = field(default_factory=list)
@@ -57,80 +58,89 @@ class Cancelling:
 
 TAKEN = Report(Status.CHARGING, "12")
 SILENT = Report(Status.SILENT, "timeout")
+REFUSED = Report(Status.UNCLEAR, "2006")
 
 
-async def cancel(home: House, gateway: Cancelling) -> dict[str, Any]:
-    """Give the command `order.cancel` for T1."""
+async def cancel(home: House, gateway: Cancelling, order: Order | None = None) -> dict[str, Any]:
+    """Give the command `order.cancel` for T1, as it was read; as it is, where nothing is said of that."""
     gateways = cast("dict[str, Gateway]", {"one": gateway})
     scheduler = Scheduler(home.ledger, gateways, None, Hints(home.ledger, HintBook(home.pool), gateways, lambda: 0.5))
     commands = OrderCommands(home.ledger, Reader(home.pool), scheduler, Turns(gateways))
-    order = await home.ledger.find("T1")
+    order = order or await home.ledger.find("T1")
     assert order is not None
     return await commands.cancel(order, gateways["one"])
 
 
-@pytest.mark.parametrize("report", [TAKEN, SILENT], ids=["taken", "no answer"])
-async def test_what_fails_then_has_failed(ledger_dsn: str, report: Report) -> None:
+ANSWERS = pytest.mark.parametrize(
+    ("report", "says"),
+    [(TAKEN, None), (SILENT, "the order is pending"), (REFUSED, "did not cancel it")],
+    ids=["taken", "no answer", "refused"],
+)
+
+
+async def cancelled(home: House, gateway: Cancelling, says: str | None) -> None:
+    """Give the command; it is answered by the order as it is, or refused with these words."""
+    if says is None:
+        assert (await cancel(home, gateway))["state"] == "pending"
+    else:
+        with pytest.raises(RefusedCommandError, match=says):
+            await cancel(home, gateway)
+
+
+@ANSWERS
+async def test_what_fails_then_has_failed(ledger_dsn: str, report: Report, says: str | None) -> None:
     async with house(ledger_dsn) as home:
         pending = await home.step(await home.admit("T1"), Event.ACCEPTED, sending=1)
-        if report is TAKEN:
-            assert (await cancel(home, Cancelling(report)))["state"] == "pending"
-        else:
-            with pytest.raises(RefusedCommandError, match="the order is pending"):
-                await cancel(home, Cancelling(report))
+        await cancelled(home, Cancelling(report), says)
         order = await home.step(pending, Event.REFUSED, code="3", message="no such number")
         assert (order.state, order.gateway, order.attempt) == (State.FAILED, "one", 1)
-        assert [cause for *_, cause, _ in await home.journal()][2:] == ["cancel_requested", "refused"]
+        causes = [cause for *_, cause, _ in await home.journal()]
+        assert (causes[2], causes[-1]) == ("cancel_requested", "refused")
         assert home.told[-1].key == "order.failed.shop"
 
 
-@pytest.mark.parametrize("report", [TAKEN, SILENT], ids=["taken", "no answer"])
-async def test_what_fails_meanwhile_is_cancelled_before_another_gateway_gets_it(
-    ledger_dsn: str, report: Report
-) -> None:
+@pytest.mark.parametrize("report", [TAKEN, REFUSED], ids=["taken", "refused"])
+async def test_what_fails_meanwhile_has_failed_too(ledger_dsn: str, report: Report) -> None:
+    """Its gateway is still being asked, and says by another way that it failed: nobody else may get it now."""
     async with house(ledger_dsn) as home:
         pending = await home.step(await home.admit("T1"), Event.ACCEPTED, sending=1)
 
         async def fails() -> None:
-            assert (await home.step(pending, Event.REFUSED)).gateway == "two"
+            assert (await home.step(pending, Event.REFUSED, code="3")).state is State.FAILED
 
-        view = await cancel(home, Cancelling(report, fails))
-        assert (view["state"], view["reason"]["code"]) == ("cancelled", "cancelled_by_request")
+        with pytest.raises(RefusedCommandError, match="has failed already"):
+            await cancel(home, Cancelling(report, fails))
 
 
-async def test_a_refused_request_changes_nothing(ledger_dsn: str) -> None:
+async def test_where_orders_cannot_be_cancelled_nothing_changes(ledger_dsn: str) -> None:
     async with house(ledger_dsn) as home:
         pending = await home.step(await home.admit("T1"), Event.ACCEPTED, sending=1)
-        with pytest.raises(RefusedCommandError, match="did not cancel it"):
-            await cancel(home, Cancelling(Report(Status.UNCLEAR, "2006")))
+        with pytest.raises(RefusedCommandError, match="one cannot cancel"):
+            await cancel(home, Cancelling(TAKEN, cancels=False))
         assert (await home.step(pending, Event.REFUSED)).gateway == "two"
 
 
-@pytest.mark.parametrize(
-    ("report", "says"),
-    [
-        (TAKEN, "two has just got it"),
-        (SILENT, "the order is pending"),
-        (Report(Status.UNCLEAR, "2006"), "two has just got it"),
-    ],
-    ids=["taken", "no answer", "refused"],
-)
-async def test_who_has_it_meanwhile_was_not_asked(ledger_dsn: str, report: Report, says: str) -> None:
-    """What the gateway before it says is about another attempt: it moves nothing, and promises nothing."""
+async def test_another_gateway_may_have_it_by_then(ledger_dsn: str) -> None:
+    """Read before it failed over, and asked to be cancelled after: the one before it is not asked about it."""
     async with house(ledger_dsn) as home:
         pending = await home.step(await home.admit("T1"), Event.ACCEPTED, sending=1)
+        order = await home.step(await home.step(pending, Event.REFUSED), Event.TAKEN)
+        await home.step(order, Event.ACCEPTED, attempt=2, sending=2)
+        gateway = Cancelling(TAKEN)
+        with pytest.raises(RefusedCommandError, match="two has just got it"):
+            await cancel(home, gateway, pending)
+        found = await home.ledger.find("T1")
+        assert found is not None
+        assert (found.state, found.gateway, found.cancelling, gateway.asked) == (State.PENDING, "two", False, [])
 
-        async def goes_on() -> None:
-            order = await home.step(await home.step(pending, Event.REFUSED), Event.TAKEN)
-            order = await home.step(order, Event.ACCEPTED, attempt=2, sending=2)
-            assert (order.state, order.gateway) == (State.PENDING, "two")
 
-        gateway = Cancelling(report, goes_on)
-        with pytest.raises(RefusedCommandError, match=says):
-            await cancel(home, gateway)
-        order = await home.ledger.find("T1")
-        assert order is not None
-        assert (order.state, order.gateway, order.cancelling, gateway.asked) == (State.PENDING, "two", False, ["T1"])
+async def test_what_waits_for_the_next_gateway_by_then_is_cancelled(ledger_dsn: str) -> None:
+    async with house(ledger_dsn) as home:
+        pending = await home.step(await home.admit("T1"), Event.ACCEPTED, sending=1)
+        assert (await home.step(pending, Event.REFUSED)).gateway == "two"
+        gateway = Cancelling(TAKEN)
+        view = await cancel(home, gateway, pending)
+        assert (view["state"], view["reason"]["code"], gateway.asked) == ("cancelled", "cancelled_by_request", [])
 
 
 async def test_a_person_may_send_it_again_all_the_same(ledger_dsn: str) -> None:

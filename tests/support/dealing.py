@@ -185,11 +185,12 @@ class Dealing:
         return self.order.state
 
     async def cancel(self) -> Report | None:
-        """Ask to cancel it."""
+        """Ask to cancel it; None: this gateway cannot."""
+        if not self.desk.gateway.cancels:
+            return None
         asked, at = self.order, _now()
         report = await self.desk.gateway.cancel(asked, at)
-        if report is not None:
-            self.apply(report.answer(self.order, asked, at))
+        self.apply(report.answer(self.order, asked, at))
         return report
 
     def apply(self, fact: Fact) -> Decision | None:

@@ -116,7 +116,7 @@ class Order:
     review_kind: ReviewKind | None = None
     noted: str | None = None  # the last unlisted code in the journal, so that each is noted once
     delivered: bool = False  # the gateway has once proven that money arrived
-    cancelling: bool = False  # its producer asked the gateway to cancel it: no other gateway gets it
+    cancelling: bool = False  # its producer asked its gateway to cancel it: no other gateway gets it
 
     trace: str | None = None  # the W3C context that it came with, as `core.trace` writes it
     id: int = 0  # the ledger's key

@@ -88,25 +88,29 @@ class OrderCommands:
         return (await self._ledger.apply(order, fact)).order
 
     async def _cancel_there(self, order: Order, gateway: "Gateway") -> tuple[Order, Report]:
+        """Have its gateway cancel it; from the request on no other gateway gets it, whatever comes of that.
+
+        Raises:
+            RefusedCommandError: this gateway cannot, does not answer, or does not have the order any more.
+        """
+        if not gateway.cancels:
+            raise RefusedCommandError("not_supported", f"the order was sent, and {gateway.name} cannot cancel")
+        order = await self._request(order, _QUEUED | _WITH_GATEWAY)
+        if order.state not in _WITH_GATEWAY:
+            return order, Report(Status.UNCLEAR)
+        _configured(order, gateway)
         async with self._turns.of(gateway):
             asked_at = self._ledger.now()
             report = await gateway.cancel(order, asked_at)
-        if report is None:
-            raise RefusedCommandError("not_supported", f"the order was sent, and {gateway.name} cannot cancel")
-        asked = order
-        order = (await self._scheduler.answered(asked, gateway, report, asked_at)).order
-        if report.status in _TAKEN or report.status is Status.SILENT:
-            # whatever comes of it there, and whenever, no other gateway gets the order
-            order = await self._request(asked, _QUEUED | _WITH_GATEWAY)
-        if report.status is Status.SILENT and order.state is not S.CANCELLED:
+        order = (await self._scheduler.answered(order, gateway, report, asked_at)).order
+        if report.status is Status.SILENT:
             raise _silent(report, order)
         if order.state in _WITH_GATEWAY:
-            _configured(order, gateway)  # another one may have got it meanwhile
+            _configured(order, gateway)
         if order.state in _WITH_GATEWAY and report.status not in _TAKEN:
             # it may say no because a command that was carried out before this one has cancelled it already
             order = await self._ask(order, gateway)
-        # an attempt that turned out to have failed must not go on at the next gateway
-        return await self._request(order, _QUEUED), report
+        return order, report
 
     async def _ask(self, order: Order, gateway: "Gateway") -> Order:
         """Ask the gateway about an order now, and return it as the answer leaves it."""
@@ -142,5 +146,5 @@ def _expect_taken(report: Report, order: Order) -> None:
     if report.status not in _TAKEN:
         told = ": ".join(part for part in (report.code, report.message) if part)
         raise RefusedCommandError(
-            "refused", f"{order.gateway} did not cancel it ({told or report.status}); the order is {order.state}"
+            "refused", f"{order.gateway} did not cancel it ({told or report.status}); the order is {order.state} there"
         )

@@ -163,10 +163,17 @@ class Gateway:
         """Ask what became of the order's current attempt; no readable answer is `SILENT`."""
         return await self._report(self.adapter.query(order, now), "query", order)
 
-    async def cancel(self, order: Order, now: datetime) -> Report | None:
-        """Ask to cancel the order's current attempt; None: this gateway cannot, no readable answer is `SILENT`."""
+    @property
+    def cancels(self) -> bool:
+        """Whether orders can be cancelled there."""
+        return type(self.adapter).cancel is not Adapter.cancel
+
+    async def cancel(self, order: Order, now: datetime) -> Report:
+        """Ask to cancel the order's current attempt, where it `cancels`; no readable answer is `SILENT`."""
         call = self.adapter.cancel(order, now)
-        return None if call is None else await self._report(call, "cancel", order)
+        if call is None:
+            raise NotImplementedError(f"{self.name} cannot cancel")
+        return await self._report(call, "cancel", order)
 
     async def _report(self, call: Call[Report], operation: str, order: Order) -> Report:
         flow = self._flow(order)
