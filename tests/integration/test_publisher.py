@@ -168,11 +168,12 @@ async def test_an_outage_is_waited_for_up_to_a_bound(
 async def test_a_reset_fails_what_is_in_flight_at_once(publisher: Publisher, proxy: Proxy, queue: str) -> None:
     await amqp.until(lambda: publisher.ready)
     batch = [Outgoing("", queue, b"x" * 1000, message_id=f"m{n}") for n in range(300)]
+    proxy.blackhole()  # no confirm comes
     sending = asyncio.create_task(publisher.publish_many(batch))
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
     proxy.cut()
-    results = await sending
-    assert any(isinstance(result, BrokerLostError) for result in results)
+    results = await asyncio.wait_for(sending, 1)
+    assert all(isinstance(result, BrokerLostError) for result in results)
     again = [message for message, result in zip(batch, results, strict=True) if result is not True]
     assert await publisher.publish_many(again) == [True] * len(again)
 
