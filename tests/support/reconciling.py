@@ -1,15 +1,20 @@
 """A ledger and a gateway's book, filled at once with orders that agree and with anomalies that are known."""
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+from support.market import Market
+
+from worker.sandbox import SandboxSettings
 
 ROOT = Path(__file__).parents[2]
 AMOUNT, COST = 10_000, 9_800
@@ -246,3 +251,14 @@ def planted(orders: Sequence[Case]) -> dict[tuple[str, int], tuple[str, int]]:
         for number, case in enumerate(orders)
         if case.kind is not None
     }
+
+
+@contextmanager
+def opened(directory: Path, dsn: str, orders: list[Case], **sandbox: float) -> Iterator[tuple[Desk, Market]]:
+    """A ledger with these orders and a sandbox that knows them as they say."""
+    book = directory / "book.jsonl"
+    book.write_text("".join(f"{line}\n" for line in book_lines(orders)))
+    asyncio.run(fill(dsn, orders))
+    settings = SandboxSettings(port=0, ledger_file=book, settle_after=9_999, by_ending=False, **sandbox)
+    with Market(settings) as market:
+        yield Desk(directory, dsn, market.base("wikeyun")), market

@@ -64,10 +64,8 @@ class OrderCommands:
         """
         order = await self._request(order, _QUEUED)
         if order.state in _WITH_GATEWAY:
-            gateway = _configured(order, gateway)
-            order, report = await self._cancel_there(order, gateway)
+            order = await self._cancel_there(order, _configured(order, gateway))
             if order.state in _WITH_GATEWAY:
-                _expect_taken(report, order)
                 return await self._view(order)
         if order.state is not S.CANCELLED:
             raise RefusedCommandError("refused", _KEPT[order.state])
@@ -87,17 +85,17 @@ class OrderCommands:
 
         return (await self._ledger.apply(order, fact)).order
 
-    async def _cancel_there(self, order: Order, gateway: "Gateway") -> tuple[Order, Report]:
+    async def _cancel_there(self, order: Order, gateway: "Gateway") -> Order:
         """Have its gateway cancel it; from the request on no other gateway gets it, whatever comes of that.
 
         Raises:
-            RefusedCommandError: this gateway cannot, does not answer, or does not have the order any more.
+            RefusedCommandError: this gateway cannot, will not, does not answer, or does not have the order any more.
         """
         if not gateway.cancels:
             raise RefusedCommandError("not_supported", f"the order was sent, and {gateway.name} cannot cancel")
         order = await self._request(order, _QUEUED | _WITH_GATEWAY)
         if order.state not in _WITH_GATEWAY:
-            return order, Report(Status.UNCLEAR)
+            return order
         _configured(order, gateway)
         async with self._turns.of(gateway):
             asked_at = self._ledger.now()
@@ -110,7 +108,9 @@ class OrderCommands:
         if order.state in _WITH_GATEWAY and report.status not in _TAKEN:
             # it may say no because a command that was carried out before this one has cancelled it already
             order = await self._ask(order, gateway)
-        return order, report
+            if order.state in _WITH_GATEWAY:
+                raise _will_not(report, order)
+        return order
 
     async def _ask(self, order: Order, gateway: "Gateway") -> Order:
         """Ask the gateway about an order now, and return it as the answer leaves it."""
@@ -141,10 +141,8 @@ def _silent(report: Report, order: Order) -> RefusedCommandError:
     return no_answer(report.code or "", f"{report.message or report.code}; the order is {order.state}")
 
 
-def _expect_taken(report: Report, order: Order) -> None:
-    """Refuse where the gateway has not taken the request; what it has taken ends with an answer of its own."""
-    if report.status not in _TAKEN:
-        told = ": ".join(part for part in (report.code, report.message) if part)
-        raise RefusedCommandError(
-            "refused", f"{order.gateway} did not cancel it ({told or report.status}); the order is {order.state} there"
-        )
+def _will_not(report: Report, order: Order) -> RefusedCommandError:
+    told = ": ".join(part for part in (report.code, report.message) if part)
+    return RefusedCommandError(
+        "refused", f"{order.gateway} did not cancel it ({told or report.status}); the order is {order.state} there"
+    )
