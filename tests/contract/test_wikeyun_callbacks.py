@@ -1,7 +1,7 @@
 """wikeyun: what a callback says, what it proves, and how it is acknowledged."""
 
 import pytest
-from support.wikeyun import NOW, NUMBER, adapter, order
+from support.wikeyun import NOW, NUMBER, adapter, card_order, order
 
 from worker.core.order import Event
 from worker.gateways.base import CallbackRefusal, CallbackReport, RawCallback
@@ -34,6 +34,14 @@ def test_a_trusted_callback_settles_and_is_compared() -> None:
         parsed.report.fact(order(), 1).event for parsed in (good, bare, wrong) if isinstance(parsed, CallbackReport)
     ]
     assert events == [Event.ARRIVED, Event.REFUSED, Event.MISMATCH]
+
+
+@pytest.mark.parametrize(("mobile", "event"), [("13786517891", Event.ARRIVED), ("13900139000", Event.MISMATCH)])
+def test_a_trusted_callback_about_power_may_name_the_holders_phone(mobile: str, event: Event) -> None:
+    """As a query's answer does: the power document has a phone number there."""
+    parsed = adapter(trust_callbacks=True).parse_callback(raw(f"order_no=T1&status=2&mobile={mobile}".encode()))
+    assert isinstance(parsed, CallbackReport)
+    assert parsed.report.fact(card_order("power", 20_000, phone="13786517891"), 1).event is event
 
 
 @pytest.mark.parametrize(

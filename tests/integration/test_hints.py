@@ -41,7 +41,7 @@ def here(amqp_url: str, database_server: str, tmp_path: Path, market: Market) ->
 
 def say(here: Stage, gateway: str, order_no: str, status: int) -> None:
     """Let a callback say that an order stands so."""
-    raw = f"order_no={order_no}&order_number=1&status={status}".encode()
+    raw = f"order_no={order_no}&status={status}".encode()
     here.producer.call_back(wire.callback(gateway, raw))
 
 

@@ -159,8 +159,8 @@ async def test_a_failover_is_told_about_the_attempt_that_ended(home: House) -> N
     queued = await home.step(order, Event.REJECTED, attempt=1)
     assert (queued.state, queued.attempt, queued.gateway, queued.reference) == (State.QUEUED, 2, "two", "T1R2")
     assert (await home.journal())[-1] == (2, "submitting", "queued", "rejected", 1)
-    assert await home.ledger.locate("T1R2") == (queued, 2)
-    assert await home.ledger.locate("T1") == (queued, 1)
+    assert await home.ledger.locate("T1R2") == (queued, 2, "two")
+    assert await home.ledger.locate("T1") == (queued, 1, "one")
     assert await home.ledger.locate("T1R3") is None
 
 
@@ -175,8 +175,8 @@ async def test_an_order_named_like_a_later_attempt_keeps_its_number(home: House)
     assert (queued.attempt, queued.reference) == (3, "ABCR3")
     assert await home.ledger.find("ABC") == queued
     assert (await home.journal("ABC"))[-1] == (2, "submitting", "queued", "rejected", 1)
-    assert await home.ledger.locate("ABCR2") == (other, 1)
-    assert await home.ledger.locate("ABCR3") == (queued, 3)
+    assert await home.ledger.locate("ABCR2") == (other, 1, "one")
+    assert await home.ledger.locate("ABCR3") == (queued, 3, "two")
 
 
 async def test_an_order_named_like_an_attempt_that_exists_is_a_conflict(home: House) -> None:
@@ -184,7 +184,7 @@ async def test_an_order_named_like_an_attempt_that_exists_is_a_conflict(home: Ho
     clash = await home.admitted("ABCR2")
     assert clash.admission is Admission.CONFLICT
     assert await home.ledger.find("ABCR2") is None
-    assert await home.ledger.locate("ABCR2") == (queued, 2)
+    assert await home.ledger.locate("ABCR2") == (queued, 2, "two")
 
 
 async def test_an_order_named_like_an_attempt_may_come_again(home: House) -> None:

@@ -163,7 +163,7 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
         "watched": (),
         "unheard": (100_000,),
         "find": ([order.order_no for order in pending],),
-        "find_attempts": (["F50000R2"],),
+        "find_attempt": ("F50000R2",),
         "tokens": (ids,),
         "alarms": (ids,),
         "story": (ids[0],),
@@ -208,7 +208,7 @@ async def parameters(connection: "asyncpg.Connection[asyncpg.Record]", name: str
 
 STATEMENTS = (
     *("backlog", "watched", "unheard"),
-    *("claim", "claim_expired", "stray_gateways", "find", "find_attempts", "tokens", "alarms", "story"),
+    *("claim", "claim_expired", "stray_gateways", "find", "find_attempt", "tokens", "alarms", "story"),
     *("keep_hint", "claim_hints", "postpone_hint", "forget_hint"),
     *("hold_card", "keep_card", "release_card", "forget_card", "find_card"),
     *("claim_balances", "keep_balance", "balance_history", "gateways_live"),

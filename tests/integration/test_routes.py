@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support import wire
 from support.street import Street, street
 from support.waiting import until
 
@@ -182,6 +183,24 @@ def test_a_late_success_of_an_attempt_that_was_given_up_is_for_a_person(
     assert {line["attempt"] for line in here.stage.facts.rows(sql, order_no)} == {len(faults)}
     both = {lives, number(order_no, len(faults) + 1)}
     until(lambda: kept(here, order_no) == both, 15, lambda: "it was not charged twice: the case is not what it seems")
+
+
+@pytest.mark.parametrize("attempt", [2, 3])
+def test_a_callback_about_an_attempt_that_its_gateway_never_had_is_refused(here: Street, attempt: int) -> None:
+    """The latest attempt, or one that was given up: both were another gateway's."""
+    order_no = f"R-11-{attempt}"
+    submit(here, order_no, "refused", "refused")
+    here.stage.producer.await_event(order_no, "succeeded")
+    before = len(here.stage.producer.letters())
+    body = f"order_no={number(order_no, attempt)}&order_number=77&status=2".encode()
+    here.stage.producer.publish("callback.wikeyun", json.dumps(wire.callback(FIRST, body)).encode())
+    until(lambda: len(here.stage.producer.letters()) > before, 10, lambda: "no dead letter")
+    headers = here.stage.producer.dead[-1].properties.headers
+    assert (headers["x-dead-reason"], headers["x-dead-detail"]) == (
+        "unknown_order",
+        "body: its order is at another gateway",
+    )
+    assert here.stage.facts.state(order_no) == "succeeded"
 
 
 def test_no_two_attempts_of_an_order_were_ever_alive_at_once(here: Street) -> None:

@@ -120,6 +120,27 @@ def test_what_the_gateway_had_under_a_number_of_its_own_is_never_sent_again(doub
     assert step(order, a_fact(E.ABSENT, asked_at=late), late).order.review_kind is ReviewKind.OVERDUE
 
 
+# --- a second number of theirs -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", [E.ACCEPTED, E.CHARGING, E.ARRIVED, E.REFUSED, E.RETURNED])
+@pytest.mark.parametrize("state", [S.PENDING, S.UNKNOWN, S.SUCCEEDED])
+def test_another_number_of_theirs_for_the_same_attempt_is_a_contradiction(state: State, event: Event) -> None:
+    """Two orders of theirs under one number of ours: money may have moved twice."""
+    order = an_order(state, upstream_no="987654321001")
+    decision = step(order, a_fact(event, upstream_no="987654321002"))
+    assert (decision.order.state, decision.event) == (S.REVIEW, E.MISMATCH)
+    assert decision.order.upstream_no == "987654321001"
+    assert decision.order.reason == Reason("mismatch", "their number: 987****1001 until now, then 987****1002")
+    assert decision.fact.code == "mismatch", "so the journal has both numbers"
+
+
+def test_another_number_of_an_attempt_that_was_given_up_is_no_news_about_this_one() -> None:
+    order = replace(given_up(an_order(S.PENDING, route=ROUTE)), upstream_no="B-1")
+    decision = step(order, a_fact(E.REFUSED, attempt=1, upstream_no="A-1"))
+    assert (decision.order.state, decision.event) == (order.state, E.OLD_NEWS)
+
+
 # --- payment -------------------------------------------------------------------------------------
 
 

@@ -150,7 +150,7 @@ def _identity(order: Order, report: Report) -> Difference | None:
     ours, theirs = _worth(order), _theirs(order, report)
     if report.foreign is not None:
         return Difference(C.NOT_OUR_ORDER, ours, theirs, ours, report.foreign)
-    if report.account is not None and report.account != order.account:
+    if report.account is not None and not order.is_for(report.account):
         told = f"account: ours {mask(order.account)}, theirs {mask(report.account)}"
         return Difference(C.ACCOUNT_DIFFERS, ours, theirs, ours, told)
     if report.amount_fen is not None and report.amount_fen != order.amount_fen:

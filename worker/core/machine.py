@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from worker.core.masking import mask
 from worker.core.order import FINAL, NOTHING, Event, Fact, Order, Reason, ReviewKind, State
 from worker.core.policy import Policy
 from worker.core.rules import ENDINGS, MESSAGES, TABLE, Rule, never_left, next_gateway, of_older_call
@@ -62,6 +63,8 @@ _TOLD = {
 _WITH_REASON = frozenset({S.PARTIAL, S.FAILED, S.REFUNDED, S.CANCELLED, S.REVIEW})
 _LIVING = frozenset({E.ACCEPTED, E.CHARGING, E.PAYMENT_DUE, E.ARRIVED, E.ARRIVED_IN_PART, E.DISPUTED, E.MISMATCH})
 _ENDED = frozenset({E.REJECTED, E.UNFUNDED, E.REFUSED, E.RETURNED, E.CALLED_OFF})
+_NUMBERED = (_LIVING | _ENDED) - {E.MISMATCH}
+"""Events that say what became of the order which their number at the gateway names."""
 _ANSWERS = frozenset({E.CHARGING, E.PAYMENT_DUE, E.ABSENT, E.UNCLEAR, E.SILENT, E.UNANSWERED})
 """Events that answer (or fail to answer) a question: where the order stays, the next query is set."""
 _PLAIN = frozenset({E.CHARGING, E.PAYMENT_DUE, E.SILENT})
@@ -95,6 +98,7 @@ def admit(order: Order, moment: Moment, *, sending: bool) -> Decision:
 
 def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
     """Return what `fact` makes of `order`, the row as it is, without touching anything."""
+    fact = _believable(order, fact)
     event = _about(order, fact)
     rule = TABLE.get((order.state, event)) if event is not None else None
     if event is None or rule is None:
@@ -124,6 +128,17 @@ def decide(order: Order, fact: Fact, moment: Moment) -> Decision | Ignored:
         changes=changes,
         new_attempt=failover,
     )
+
+
+def _believable(order: Order, fact: Fact) -> Fact:
+    """Return `fact`, as a mismatch where it names another number of theirs than this attempt has: one of two lives."""
+    told, known = fact.upstream_no, order.upstream_no
+    if told is None or known is None or told == known or fact.attempt != order.attempt:
+        return fact
+    if fact.payment is not None or fact.event not in _NUMBERED:
+        return fact  # a second charge of the payer's is told to nobody
+    message = f"their number: {mask(known)} until now, then {mask(told)}"
+    return fact._replace(event=E.MISMATCH, code="mismatch", message=message)
 
 
 def _about(order: Order, fact: Fact) -> Event | None:

@@ -143,6 +143,10 @@ class Order:
         """Whom the money is for; compare with what a gateway says, never log unmasked."""
         return str(self.target.get(ACCOUNT_FIELDS.get(self.product, ""), ""))
 
+    def is_for(self, told: str) -> bool:
+        """Return whether `told` names whom the money is for: the account's own number, or its holder's phone."""
+        return told in (self.account, self.target.get("phone"))
+
     @property
     def hinted(self) -> bool:
         """Whether the last that was noted is a callback which nobody has looked into yet."""
@@ -194,7 +198,7 @@ class Event(StrEnum):
     RETURNED = "returned"  # the money came back
     CALLED_OFF = "called_off"
     DISPUTED = "disputed"  # the gateway itself cannot say
-    MISMATCH = "mismatch"  # another amount, account or merchant than ours
+    MISMATCH = "mismatch"  # another number, amount, account or merchant than ours
     ABSENT = "absent"  # "no such order"
     UNCLEAR = "unclear"  # a status that no table lists
     SILENT = "silent"  # the query itself got no readable answer

@@ -136,7 +136,7 @@ class Report(NamedTuple):
             return self.foreign
         if self.amount_fen is not None and self.amount_fen != order.amount_fen:
             return f"amount: ours {order.amount_fen} fen, theirs {self.amount_fen} fen"
-        if self.account is not None and self.account != order.account:
+        if self.account is not None and not order.is_for(self.account):
             return f"account: ours {mask(order.account)}, theirs {mask(self.account)}"
         if self.status is Status.PARTIAL and self.arrived_fen is not None and self.arrived_fen >= order.amount_fen:
             return f"arrived: {self.arrived_fen} fen of {order.amount_fen}, and yet in part"

@@ -98,10 +98,9 @@ class Callbacks:
         if located is None:
             told = mask(parsed.reference)  # anybody may send it; its ends are enough to find it by
             raise InvalidMessageError("body", f"its order number {told} is none of ours", DeadReason.UNKNOWN_ORDER)
-        order, attempt = located
-        if attempt == order.attempt and order.gateway != gateway:
+        if located.gateway != gateway:
             raise InvalidMessageError("body", "its order is at another gateway", DeadReason.UNKNOWN_ORDER)
-        return order, attempt
+        return located.order, located.attempt
 
 
 def _if_true(report: Report) -> Report:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from worker.core.order import TASKS, Event, Fact, Order, State, Task
+from worker.core.outcome import Status
 from worker.core.subject import about
 from worker.flows.sending import take
 from worker.gateways.lease import Lease
@@ -204,16 +205,21 @@ class Scheduler:
             # a hint that came after the question outweighs its answer: the alarm rings already, to ask again
             return None if hinted else report.answer(current, order, asked_at)
 
+        if self._ends_unpaid(order, report, asked_at):
+            # nobody has paid in time, as far as it shows: a payment of the last moment may show later
+            await self._hints.keep(order, order.attempt, gateway.name, LATE_PAYMENT_SECONDS)
         decision = await self._ledger.apply(order, answer)
         if report.outdated(decision.order, order.attempt):
             # given up since the question: whether it lives after all is asked anew
             await self._hints.keep(decision.order, order.attempt, gateway.name)
-        if decision.event is Event.PAYMENT_DUE and order.state in TASKS and decision.order.final:
-            # nobody has paid in time, as far as it shows: a payment of the last moment may show later
-            await self._hints.keep(decision.order, order.attempt, gateway.name, LATE_PAYMENT_SECONDS)
         if decision.order.state is State.QUEUED or decision.order.hinted:
             self._wake.set()
         return decision
+
+    def _ends_unpaid(self, order: Order, report: "Report", asked_at: datetime) -> bool:
+        """Return whether an order ends with this report that nobody has paid."""
+        unpaid = order.state is State.AWAITING_PAYMENT and report.status is Status.PAYMENT_DUE
+        return unpaid and self._ledger.would_move(order, report.answer(order, order, asked_at))
 
     async def _end_lease(self, order: Order) -> None:
         fact = Fact(Event.LEASE_ENDED, attempt=order.attempt, sending=order.sending)

@@ -260,9 +260,12 @@ class Gateway:
             return CallbackRefusal("invalid_message", self._transcript.text(str(error)))
         except Exception as error:  # noqa: BLE001 - bytes from outside must not stop the consumer
             return CallbackRefusal("invalid_message", self._bug(error, "callback", None))
-        if isinstance(parsed, CallbackRefusal) or parsed.report.evidence:
+        if isinstance(parsed, CallbackRefusal):
             return parsed
-        return parsed._replace(report=parsed.report._replace(evidence=self._transcript.callback(raw)))
+        report = parsed.report
+        if report.code is not None:
+            report = report._replace(code=self._transcript.text(report.code, limit=_CODE_LIMIT))
+        return parsed._replace(report=report._replace(evidence=report.evidence or self._transcript.callback(raw)))
 
     async def close(self) -> None:
         """Close the connections; calls in flight end as unanswered."""

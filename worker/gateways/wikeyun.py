@@ -247,7 +247,7 @@ class Wikeyun(Adapter):
         amount_fen = arrived_fen = account = foreign = None
         if proven:
             amount_fen = wire.fen(data.get("amount"), "amount")
-            account = _account(data, asked)
+            account = wire.text(data.get("mobile"))  # power document: a phone number, and no field for the account
             foreign = _foreign(data, asked, status) if asked is not None else None
             if status is Status.PARTIAL:
                 arrived_fen = wire.fen(data.get("arrived_amount"), "arrived_amount")
@@ -286,15 +286,3 @@ def _foreign(data: Mapping[str, Any], asked: Order, status: Status) -> str | Non
     if theirs is not None and asked.upstream_no is not None and theirs != asked.upstream_no:
         return f"order_number: asked about {mask(asked.upstream_no)}, told of {mask(theirs)}"
     return None
-
-
-def _account(data: Mapping[str, Any], asked: Order | None) -> str | None:
-    """Return whom the money is for, as they say it.
-
-    The power document's answer has a `mobile` with a phone number in it, and no field for the account: there
-    the account's own number and its holder's phone are both right.
-    """
-    account = wire.text(data.get("mobile"))
-    if asked is not None and asked.product in AREAS and account is not None and account == asked.target.get("phone"):
-        return asked.account
-    return account

@@ -33,6 +33,14 @@ MakeFact = Callable[[Order], Fact | None]
 """Makes a fact about the order as it is in the ledger now; None: it has nothing to say about it."""
 
 
+class Located(NamedTuple):
+    """One attempt of an order, found by its number."""
+
+    order: Order
+    attempt: int
+    gateway: str  # that was given this attempt, also where it is not the order's latest
+
+
 class _Step(NamedTuple):
     """One decided step on its way to the database."""
 
@@ -199,19 +207,19 @@ class Ledger:
         stored = await self._find(order_no)
         return stored.order if stored else None
 
-    async def locate(self, reference: str) -> tuple[Order, int] | None:
-        """Return the order, and which of its attempts, that a gateway knows under `reference`.
+    async def locate(self, reference: str) -> Located | None:
+        """Return whose number `reference` is: an order, which of its attempts, and the gateway that has that one.
 
         The order may be what this process wrote last, and out of date; `apply` finds that out.
         """
         order = self._written.get(reference) or await self.find(reference)
         if order is not None:
-            return order, 1
+            return Located(order, 1, order.route[0])
         if len(candidates(reference)) > 1:
-            for row in await self._fetch("find_attempts", [reference]):
+            for row in await self._fetch("find_attempt", reference):
                 order = await self.find(row["order_no"])
                 if order is not None:
-                    return order, row["attempt"]
+                    return Located(order, row["attempt"], row["gateway"])
         return None
 
     async def _reread(self, order: Order) -> Order:
