@@ -64,7 +64,8 @@ def test_its_python_is_the_one_that_types_are_checked_for() -> None:
 def test_what_runs_is_locked_in_the_versions_that_are_tested() -> None:
     run, tested = _locked("requirements-run.txt"), _locked("requirements.txt")
     assert run.items() <= tested.items()
-    needed = {re.split(r"[\[<>=!~ ]", given)[0].lower() for given in PROJECT["dependencies"]}
+    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["otel"]
+    needed = {re.split(r"[\[<>=!~ ]", given)[0].lower() for given in wanted}
     assert needed <= set(run)
     only_for_tests = {re.split(r"[\[<>=!~ ]", given)[0].lower() for given in PROJECT["optional-dependencies"]["test"]}
     assert not only_for_tests & set(run)

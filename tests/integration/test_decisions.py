@@ -141,3 +141,11 @@ def test_lists_by_age_amount_and_page(here: tuple[Stage, Market], cli: Cli) -> N
     reviewed(here, "V-list")
     code, out, _ = cli("orders", "list", "--json", "--state", "review", "--state", "queued")
     assert (code, [json.loads(line)["order_no"] for line in out]) == (0, ["V-list"])
+    mismatched = ("--reason", "mismatch")
+    for options, found in (
+        (mismatched, ["V-list"]),
+        (("--state", "review", *mismatched), ["V-list"]),
+        (("--reason", "no_answer"), []),
+    ):
+        code, out, _ = cli("orders", "list", "--json", *options)
+        assert (code, [json.loads(line)["order_no"] for line in out]) == (0, found)

@@ -49,6 +49,7 @@ def list_orders(
     gateway: Annotated[str | None, typer.Option(help="Whose current attempt is at this gateway")] = None,
     product: Annotated[str | None, typer.Option(help="Of this product")] = None,
     source: Annotated[str | None, typer.Option(help="Of this producer")] = None,
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="With this reason's code")] = None,
     since: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="WHEN", help=f"Admitted since then: {_MOMENT_HELP}")
     ] = None,
@@ -79,7 +80,7 @@ def list_orders(
 
     states = [each.value for each in state] if state else None
     unchanged = None if older_than is None else datetime.now(UTC) - older_than
-    wanted = Wanted(states, gateway, product, source, since, until, unchanged, min_fen, max_fen)
+    wanted = Wanted(states, gateway, product, source, reason, since, until, unchanged, min_fen, max_fen)
     asyncio.run(_list(common(context, config, log_level), wanted, limit or None, after, as_json=as_json))
 
 

@@ -38,13 +38,14 @@ class Wanted:
     """Which orders; None: any.
 
     `since` is included, `until` is not; both are about `created_at`. `unchanged_since`: in their state for longer.
-    Amounts are fen, both ends included.
+    Amounts are fen, both ends included. `reason` is a code.
     """
 
     states: Sequence[str] | None = None
     gateway: str | None = None
     product: str | None = None
     source: str | None = None
+    reason: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     unchanged_since: datetime | None = None
@@ -55,7 +56,7 @@ class Wanted:
         """Return the filters as the parameters of `list.sql`, in its order."""
         return (
             None if self.states is None else list(self.states),
-            *(self.gateway, self.product, self.source),
+            *(self.gateway, self.product, self.source, self.reason),
             *(self.since, self.until, self.unchanged_since),
             *(self.min_fen, self.max_fen),
         )

@@ -5,15 +5,16 @@ SELECT o.id, o.order_no, o.source, o.product, o.amount_fen, o.target, o.digest, 
        o.absent_count, o.absent_since, o.doubt_code, o.doubt_message, o.review_kind, o.noted, o.delivered,
        o.cancelling, o.updated_at, o.revision, o.write_token, o.trace
   FROM orders o
- WHERE o.id > $10 AND o.id < $11
+ WHERE o.id > $11 AND o.id < $12
    AND ($1::text[] IS NULL OR o.state = ANY($1::text[]))
    AND ($2::text IS NULL OR o.gateway = $2)
    AND ($3::text IS NULL OR o.product = $3)
    AND ($4::text IS NULL OR o.source = $4)
-   AND ($5::timestamptz IS NULL OR o.created_at >= $5)
-   AND ($6::timestamptz IS NULL OR o.created_at < $6)
-   AND ($7::timestamptz IS NULL OR o.updated_at < $7)
-   AND ($8::bigint IS NULL OR o.amount_fen >= $8)
-   AND ($9::bigint IS NULL OR o.amount_fen <= $9)
+   AND ($5::text IS NULL OR o.reason_code = $5)
+   AND ($6::timestamptz IS NULL OR o.created_at >= $6)
+   AND ($7::timestamptz IS NULL OR o.created_at < $7)
+   AND ($8::timestamptz IS NULL OR o.updated_at < $8)
+   AND ($9::bigint IS NULL OR o.amount_fen >= $9)
+   AND ($10::bigint IS NULL OR o.amount_fen <= $10)
  ORDER BY o.id DESC
- LIMIT $12
+ LIMIT $13
