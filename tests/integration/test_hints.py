@@ -70,6 +70,20 @@ def all_refunded(here: Stage) -> None:
     assert here.producer.letters() == []
 
 
+def test_a_proven_callback_that_has_another_number_of_theirs_is_asked_about(here: Stage, market: Market) -> None:
+    """It may be about another order of theirs: the answer says what became of ours, and only that is believed."""
+    here.worker().await_ready()
+    here.producer.submit(wire.order("T-2", gateway="trusting"))
+    here.facts.await_state("T-2", "pending")
+    until(lambda: market.entry("T-2")["status"] == "succeeded", 10)
+    here.producer.call_back(wire.callback("trusting", b"order_no=T-2&order_number=1&status=3"))
+    assert here.producer.await_event("T-2", "succeeded").body["upstream_no"] == market.entry("T-2")["order_number"]
+    assert "claimed" in here.facts.causes("T-2")
+    here.producer.call_back(wire.callback("trusting", b"order_no=T-2&order_number=1&status=3"))
+    until(lambda: here.facts.causes("T-2").count("claimed") == 2 and not hints(here), 10)
+    assert here.facts.state("T-2") == "succeeded"
+
+
 def test_a_mass_reversal_with_queries_down_holds_no_other_callback_up(here: Stage, market: Market) -> None:
     """The questions wait in the database, not in the queue; each is asked again until it is answered."""
     worker = here.worker().await_ready()

@@ -135,6 +135,18 @@ def test_another_number_of_theirs_for_the_same_attempt_is_a_contradiction(state:
     assert decision.fact.code == "mismatch", "so the journal has both numbers"
 
 
+@pytest.mark.parametrize("state", [S.PENDING, S.UNKNOWN, S.SUCCEEDED])
+def test_a_callback_that_has_another_number_of_theirs_is_only_a_reason_to_ask(state: State) -> None:
+    """The question's answer has the number that counts; the same one again settles nothing."""
+    order, report = an_order(state, upstream_no="U-1"), Report(Status.FAILED, upstream_no="U-2")
+    assert report.fact(order, 1).event is E.CLAIMED
+    assert report.hints(order, 1)
+    answer = step(order, report.answer(order, order, NOW))
+    assert (answer.order.state, answer.event) == (S.REVIEW, E.MISMATCH)
+    assert not Report(Status.FAILED, upstream_no="U-1").hints(order, 1)
+    assert Report(Status.FAILED, upstream_no="U-2", amount_fen=1).fact(order, 1).event is E.MISMATCH
+
+
 def test_another_number_of_an_attempt_that_was_given_up_is_no_news_about_this_one() -> None:
     order = replace(given_up(an_order(S.PENDING, route=ROUTE)), upstream_no="B-1")
     decision = step(order, a_fact(E.REFUSED, attempt=1, upstream_no="A-1"))

@@ -96,10 +96,20 @@ class Report(NamedTuple):
         """Return whether it says that an attempt is on its way which was given up: that may have been so before."""
         return attempt != order.attempt and self.status in _ON_ITS_WAY
 
+    def renumbered(self, order: Order, attempt: int) -> bool:
+        """Return whether it has another number of theirs for the latest attempt than the one that is known."""
+        known = order.upstream_no if attempt == order.attempt else None
+        return known is not None and self.upstream_no is not None and self.upstream_no != known
+
+    def hints(self, order: Order, attempt: int) -> bool:
+        """Return whether it, come by itself, is only a reason to ask."""
+        return not self.proven or self.outdated(order, attempt) or self.renumbered(order, attempt)
+
     def fact(self, order: Order, attempt: int, *, fresh: bool = False) -> Fact:
         """Return this report as a fact about `attempt` of `order`; a mismatch outweighs the status.
 
-        What may be outdated is a hint, as an unproven report is, unless it is `fresh`: asked for since.
+        What may be outdated, or about another order of theirs, is a hint, as an unproven report is, unless it is
+        `fresh`: asked for since.
         """
         event, message = _STATUS_EVENTS[self.status], self.message
         code = self.code
@@ -109,6 +119,8 @@ class Report(NamedTuple):
             event = Event.UNCLEAR  # how much arrived is what a partial arrival is about
         elif difference := self._difference(order):
             event, code, message = Event.MISMATCH, "mismatch", difference
+        elif not fresh and self.renumbered(order, attempt):
+            event = Event.CLAIMED
         return Fact(
             event=event,
             attempt=attempt,
@@ -128,7 +140,8 @@ class Report(NamedTuple):
         A question that is older than the latest call cannot tell that the call failed.
         """
         about = attempt or asked.attempt
-        fact = self.fact(order, about, fresh=about != asked.attempt)
+        given_up_since = about == asked.attempt != order.attempt
+        fact = self.fact(order, about, fresh=not given_up_since)
         return fact._replace(sending=asked.sending, asked_at=at)
 
     def _difference(self, order: Order) -> str | None:

@@ -84,7 +84,7 @@ class Callbacks:
     async def _apply_report(self, order: Order, attempt: int, gateway: "Gateway", report: Report) -> None:
         decision = await self._ledger.apply(order, lambda current: report.fact(current, attempt))
         order = decision.order
-        if report.proven and not report.outdated(order, attempt):
+        if not report.hints(order, attempt):
             return
         if attempt == order.attempt and order.state in TASKS:
             self._scheduler.wake()  # its alarm rings now
