@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from schemas.dead import DeadReason
+from worker.broker.answers import Answers
 from worker.broker.consumer import Consumer, ConsumerOptions
 from worker.broker.depths import Depths
 from worker.broker.message import Delivery, Outgoing
@@ -94,6 +95,7 @@ class Worker:
         self._heartbeat = Heartbeat(self._metrics.observe_lag)
         self._gateways = build_gateways(settings, self._tracing, self._metrics.exchanged)
         self._publisher = Publisher(self._amqp_url, on_stuck=self._fail)
+        self._answers = Answers(self._amqp_url, on_stuck=self._fail)
         self._events = EventPublisher(self._publisher, self._topology.events, self._tracing)
         self._depths = Depths(self._amqp_url, (each.name for each in self._topology.queues), on_stuck=self._fail)
         checks = {"database": self._database_state, "broker": self._broker_state, "consuming": self._consuming_state}
@@ -181,6 +183,7 @@ class Worker:
             OrderCommands(ledger, Reader(pool), scheduler, turns),
             GatewayCommands(ledger, turns),
             publish=self._publisher.publish,
+            reply=self._answers.publish,
             prefetch=min(self._settings.amqp.prefetch, AT_ONCE),
             tracing=self._tracing,
         )
@@ -193,12 +196,13 @@ class Worker:
             dead_exchange=self._topology.dead,
             on_stuck=self._fail,
             answer=invalid,
+            reply=self._answers.publish,
             buried=self._metrics.buried,
             options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
             name="worker commands",
         )
         await pauses.start()
-        await self._publisher.start()
+        await asyncio.gather(self._publisher.start(), self._answers.start())
         askers = [
             self._loop("scheduler", scheduler.run()),
             self._loop("hints", hints.run()),
@@ -236,7 +240,7 @@ class Worker:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await self._publisher.stop()
+            await asyncio.gather(self._publisher.stop(), self._answers.stop())
             await ledger.stop()
             for gateway in self._gateways.values():
                 await gateway.close()
@@ -267,6 +271,7 @@ class Worker:
             on_stuck=self._fail,
             gate=ledger.answers,
             answer=answer,
+            reply=self._answers.publish,
             buried=self._metrics.buried,
             options=ConsumerOptions(prefetch=self._settings.amqp.prefetch),
         )
@@ -325,7 +330,7 @@ class Worker:
     def _shown(self, pool: Pool, ledger: Ledger, pauses: Pauses, consumers: list[Consumer]) -> FigureBook:
         """Show on `/metrics` what there is once the worker works; return what must be looked at for it."""
         readings, figures = self._metrics.readings, FigureBook(pool)
-        sources.read_connections(readings, [self._publisher, self._depths, *consumers])
+        sources.read_connections(readings, [self._publisher, self._answers, self._depths, *consumers])
         sources.read_deliveries(readings, consumers)
         sources.read_gateways(readings, self._gateways, lambda: pauses.standings, ledger.now)
         sources.read_ledger(readings, figures)

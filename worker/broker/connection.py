@@ -13,6 +13,7 @@ from aiormq import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     Connection,
+    ConnectionInternalError,
     TransportFactory,
 )
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory
@@ -37,6 +38,10 @@ T = TypeVar("T")
 
 class BrokerLostError(Exception):
     """The broker is away, did not answer in time or ended the channel: what was asked may or may not have happened."""
+
+
+class BrokerFailedError(BrokerLostError):
+    """The broker failed, and ended the connection: perhaps at what was asked, perhaps at what was asked beside it."""
 
 
 class BrokerRefusedError(BrokerLostError):
@@ -84,6 +89,8 @@ def outcome(task: asyncio.Future[T], what: str) -> T:
     text = f"{what}: {type(error).__name__} {error}".rstrip()
     if (code := _REFUSALS.get(type(error))) is not None:
         raise BrokerRefusedError(what, code, str(error)) from error
+    if isinstance(error, ConnectionInternalError):
+        raise BrokerFailedError(text) from error
     # aiormq rejects what is in flight with a plain `Exception` when the peer closed in good order
     if isinstance(error, (AMQPError, RuntimeError, OSError, asyncio.CancelledError)) or type(error) is Exception:
         raise BrokerLostError(text) from error

@@ -54,6 +54,7 @@ class Consumer(Supervised):
         on_stuck: told when even repairs do not help; the process should then exit non-zero.
         gate: asked before a queue is consumed, at first and again after an `AWAY`: can work be done now?
         answer: what is answered to whoever sent what became a dead letter.
+        reply: publishes that; without one, `publish` does.
         buried: told of each dead letter.
     """
 
@@ -68,6 +69,7 @@ class Consumer(Supervised):
         on_stuck: Callable[[str], None],
         gate: Gate = _always,
         answer: Answer = _nothing,
+        reply: Publish | None = None,
         buried: Buried = _uncounted,
         options: ConsumerOptions | None = None,
         name: str = "worker consumer",
@@ -76,7 +78,16 @@ class Consumer(Supervised):
         super().__init__(url, name, chance=chance, on_stuck=on_stuck)
         self._options = options or ConsumerOptions()
         self._gate = gate
-        settler = Settler(handle, publish, dead_exchange, gate=self._open, answer=answer, chance=chance, buried=buried)
+        settler = Settler(
+            handle,
+            publish,
+            dead_exchange,
+            gate=self._open,
+            answer=answer,
+            reply=reply or publish,
+            chance=chance,
+            buried=buried,
+        )
         self._subscriptions = Subscriptions()
         self._hands = Hands()
         self._repairs = 0

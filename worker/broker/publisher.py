@@ -79,11 +79,11 @@ class Publisher(Supervised):
         except ChannelInvalidStateError as error:
             lost = BrokerLostError(f"publish: {type(error).__name__} {error}")
         else:
-            return [_result(each) for each in confirmations]
+            return [result_of(each) for each in confirmations]
         finally:
             for each in confirmations:
                 each.cancel()
-        return [lost if each.cancelled() else _result(each) for each in confirmations] or [lost] * len(messages)
+        return [lost if each.cancelled() else result_of(each) for each in confirmations] or [lost] * len(messages)
 
     async def _late(self, link: Link, outlet: Outlet) -> BrokerLostError:
         """Say why confirms do not come; unless the broker's alarm explains it, the connection is given up."""
@@ -141,7 +141,8 @@ def _explain(name: str, closing: asyncio.Future[None]) -> str:
     return str(error or "connection lost")
 
 
-def _result(confirmation: Confirmation) -> bool | BrokerLostError:
+def result_of(confirmation: Confirmation) -> bool | BrokerLostError:
+    """Return what `publish` returns or raises for a message whose confirmation is over."""
     if not confirmation.cancelled() and isinstance(confirmation.exception(), PublishError):
         return False
     try:

@@ -73,6 +73,7 @@ class Settler:
         *,
         gate: Gate,
         answer: Answer,
+        reply: Publish,
         chance: Callable[[], float],
         buried: Buried,
     ) -> None:
@@ -81,6 +82,7 @@ class Settler:
         self._dead_exchange = dead_exchange
         self._gate = gate
         self._answer = answer
+        self._reply = reply
         self._buried = buried
         self._chance = chance
 
@@ -115,7 +117,7 @@ class Settler:
         answer = self._answer(delivery, settled)
         try:
             if answer is not None:
-                await self._publish(answer)  # before the letter: an answer may come twice, a letter need not
+                await self._reply(answer)  # before the letter: an answer may come twice, a letter need not
             routed = await self._publish(letter)
         except BrokerLostError as error:
             log.warning("dead_letter_failed", queue=delivery.queue, error=f"{type(error).__name__}: {error}")

@@ -64,6 +64,7 @@ class Commands:
         at_gateways: "GatewayCommands",
         *,
         publish: Publish,
+        reply: Publish,
         prefetch: int,
         tracing: "Tracing",
     ) -> None:
@@ -72,6 +73,7 @@ class Commands:
         self._orders = orders
         self._at_gateways = at_gateways
         self._publish = publish
+        self._reply = reply
         self._tracing = tracing
         room = max(1, prefetch // (len(gateways) + 1))
         self._rooms: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(room))
@@ -115,7 +117,7 @@ class Commands:
             answer = refused("unavailable", _trouble(error, name))
         code: str = answer.get("error", {}).get("code", _DONE)
         log.info("command", command=name, code=code)
-        if given.reply_to and not await self._publish(_reply(delivery, answer, COMMAND.get())):
+        if given.reply_to and not await self._reply(_reply(delivery, answer, COMMAND.get())):
             log.warning("answer_unheard", command=name)
         return COMMITTED, code
 
