@@ -346,3 +346,13 @@ def test_a_callback_in_unpadded_base64_is_refused_and_one_in_json_is_read(here: 
     assert "body: expected base64" in (letter.properties.headers or {})["x-dead-detail"]
     here.producer.call_back(wire.callback("wikeyun", inner))
     until(lambda: "claimed" in here.facts.causes("J-1"), 10)
+
+
+@pytest.mark.parametrize("given", ["\0", "\0" * 255])
+def test_events_carry_a_correlation_id_that_the_database_cannot_hold(here: Stage, given: str) -> None:
+    """Every event has the same one, cut to what AMQP can hold; none waits in the outbox for ever."""
+    order_no = f"N-{len(given)}"
+    here.producer.submit(wire.order(order_no), correlation_id=given)
+    ends = [here.producer.await_event(order_no, what) for what in ("accepted", "succeeded")]
+    assert {event.properties.correlation_id for event in ends} == {"\ufffd" * min(len(given), 85)}
+    until(lambda: here.facts.rows("SELECT id FROM outbox") == [], 10)

@@ -9,6 +9,8 @@ from pamqp.commands import Basic
 
 PERSISTENT = 2
 NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
+_LONGEST = 255  # bytes of a short string
+_SURELY_SHORT = _LONGEST // 4  # characters
 
 
 class Properties(NamedTuple):
@@ -111,10 +113,17 @@ def wire_properties(message: Outgoing, message_id: str) -> Basic.Properties:
         headers=dict(message.headers) or None,
         delivery_mode=PERSISTENT,
         priority=message.priority,
-        correlation_id=message.correlation_id,
+        correlation_id=_short(message.correlation_id),
         reply_to=message.reply_to,
         message_id=message_id,
         timestamp=message.timestamp,
         message_type=message.type,
         app_id=message.app_id,
     )
+
+
+def _short(text: str | None) -> str | None:
+    """Return text from outside as far as a short string can hold it: cleaned, it may have become longer."""
+    if text is None or len(text) <= _SURELY_SHORT:
+        return text
+    return text.encode()[:_LONGEST].decode(errors="ignore")

@@ -98,7 +98,7 @@ class Intake:
             route=route,
             gateway=route[0],
             expires_at=message.expires_at,
-            correlation_id=correlation_id,
+            correlation_id=correlation_id and correlation_id.replace("\x00", "\ufffd"),  # as the ledger will keep it
             trace=trace,
         )
 
