@@ -112,6 +112,35 @@ def test_a_wrong_variable_is_named(problems: Callable[..., tuple[str, ...]], var
     assert line in problems(BASE + GATEWAYS, {variable: CANARY})
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rate_per_second",
+        "timeout_seconds",
+        "query_after_seconds",
+        "query_deadline_seconds",
+        "lease_seconds",
+        "settle_seconds",
+        "unfunded_pause_seconds",
+        "balance_every_seconds",
+        "balance_warning_hours",
+    ],
+)
+def test_no_wait_is_longer_than_time_can_hold(problems: Callable[..., tuple[str, ...]], name: str, value: str) -> None:
+    (line,) = problems(BASE + GATEWAYS, {f"WORKER_GATEWAYS__MAIN__{name.upper()}": value})
+    assert line.startswith(f"gateways.main.{name}")
+
+
+def test_a_short_lease_is_told_beside_other_problems(problems: Callable[..., tuple[str, ...]]) -> None:
+    found = problems(
+        BASE + GATEWAYS,
+        {"WORKER_GATEWAYS__MAIN__TIMEOUT_SECONDS": "90", "WORKER_GATEWAYS__MAIN__CONCURRENCY": "0"},
+    )
+    names = [line.partition(" ")[0].partition(":")[0] for line in found]
+    assert names == ["gateways.main.concurrency", "gateways.main.lease_seconds"]
+
+
 def test_what_kubernetes_puts_beside_us_is_left_alone(read: Load) -> None:
     read(environ={"WORKER_PORT": "tcp://10.0.0.1:80", "WORKER_SERVICE_HOST": "10.0.0.1", "WORKER_CONFIG": "ignored"})
 

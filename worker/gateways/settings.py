@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from worker.core.policy import Policy
 
@@ -34,7 +43,19 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 Secret = Annotated[SecretStr, BeforeValidator(_resolve)]
 """A secret setting: literal, `{env = "NAME"}`, or `{file = "path"}` relative to the settings file. Never printed."""
 
-Steps = Annotated[tuple[float, ...], Field(min_length=1, max_length=50)]
+LONGEST_SECONDS = 366 * 86_400.0  # of any wait: far beyond it, times no longer fit into the database's
+MOST_PER_SECOND = 1_000_000.0
+
+
+def _some(steps: tuple[float, ...]) -> tuple[float, ...]:
+    if not steps:
+        raise ValueError("expected at least one duration")
+    return steps
+
+
+Steps = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=LONGEST_SECONDS)], ...], Field(max_length=50), AfterValidator(_some)
+]
 
 
 class GatewaySettings(BaseModel):
@@ -43,29 +64,43 @@ class GatewaySettings(BaseModel):
     Durations are seconds and may be fractions.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     adapter: str = Field(description="which dialect it speaks")
     base_url: str = Field(pattern=r"^https?://[^\s?#]+$", description="where its API is")
     concurrency: int = Field(64, ge=1, le=10_000, description="calls in flight, per process")
-    rate_per_second: float = Field(0, ge=0, description="calls begun in a second, per process; 0: no limit")
+    rate_per_second: float = Field(
+        0, ge=0, le=MOST_PER_SECOND, description="calls begun in a second, per process; 0: no limit"
+    )
     timeout_seconds: float = Field(15, gt=0, le=600, description="from the first byte sent to the last received")
     query_after_seconds: Steps = Field((5, 10, 20, 40, 60), description="until the next query; then the last again")
-    query_deadline_seconds: float = Field(86_400, gt=0, description="then a person must look")
-    lease_seconds: float = Field(60, gt=0, description="after it a submit whose worker died is unknown")
-    settle_seconds: float = Field(120, ge=0, description='how long "no such order" must hold')
+    query_deadline_seconds: float = Field(86_400, gt=0, le=LONGEST_SECONDS, description="then a person must look")
+    lease_seconds: float = Field(
+        60,
+        gt=0,
+        le=LONGEST_SECONDS,
+        validate_default=True,
+        description="after it a submit whose worker died is unknown",
+    )
+    settle_seconds: float = Field(120, ge=0, le=LONGEST_SECONDS, description='how long "no such order" must hold')
     settle_queries: int = Field(3, ge=1, description='how often "no such order" must have been said')
-    unfunded_pause_seconds: float = Field(60, gt=0, description="until one order is tried, once our money is used up")
-    balance_every_seconds: float = Field(300, ge=0, description="how often our balance is asked for; 0: never")
-    balance_warning_hours: float = Field(12, ge=0, description="warn when our balance lasts no longer; 0: never")
+    unfunded_pause_seconds: float = Field(
+        60, gt=0, le=LONGEST_SECONDS, description="until one order is tried, once our money is used up"
+    )
+    balance_every_seconds: float = Field(
+        300, ge=0, le=LONGEST_SECONDS, description="how often our balance is asked for; 0: never"
+    )
+    balance_warning_hours: float = Field(
+        12, ge=0, le=LONGEST_SECONDS / 3600, description="warn when our balance lasts no longer; 0: never"
+    )
 
-    @model_validator(mode="after")
-    def _lease_outlasts_the_call(self) -> "GatewaySettings":
-        if self.lease_seconds <= self.timeout_seconds:
-            raise ValueError("lease_seconds: expected more than timeout_seconds, or a call outlives its lease")
-        if any(step <= 0 for step in self.query_after_seconds):
-            raise ValueError("query_after_seconds: expected durations above 0")
-        return self
+    @field_validator("lease_seconds")
+    @classmethod
+    def _outlasts_the_call(cls, value: float, info: ValidationInfo) -> float:
+        # a field's own rule, so that it is told beside whatever else is wrong
+        if value <= info.data.get("timeout_seconds", 0):
+            raise ValueError("expected more than timeout_seconds, or a call outlives its lease")
+        return value
 
     def policy(self, *, repeat_safe: bool) -> Policy:
         """Return how patient the machine is to be with this gateway."""
