@@ -259,50 +259,59 @@ async def test_no_slot_is_lost_whatever_happens() -> None:
 def test_the_breaker_opens_after_five_in_a_row_and_tries_one() -> None:
     clock = Hand()
     gate = Gate(8, clock=clock)
-    for ok in (False, False, True, False, False, False, False):
-        gate.record(ok)
+    for n, ok in enumerate((False, False, True, False, False, False, False)):
+        gate.record(f"T{n}", ok=ok)
     assert gate.breaker is BreakerState.CLOSED
-    gate.record(ok=False)
+    gate.record("T7", ok=False)
     assert (gate.breaker, gate.free_submits()) == (BreakerState.OPEN, 0)
     assert (gate.try_enter_submit(), gate.try_enter_query()) == (False, True)
     clock.now += 5
     assert (gate.breaker, gate.free_submits()) == (BreakerState.HALF_OPEN, 1)
     assert enter(gate, 3) == 1
-    gate.record(ok=True)
+    gate.record("T1", ok=True)
     assert gate.breaker is BreakerState.CLOSED
     assert enter(gate, 3) == 3
+
+
+def test_one_order_that_never_gets_an_answer_does_not_open_it() -> None:
+    gate = Gate(8)
+    for order_no in ("T1",) * 20 + ("T2", "T3", "T1", "T4"):
+        gate.record(order_no, ok=False)
+    assert gate.breaker is BreakerState.CLOSED
+    gate.record("T5", ok=False)
+    assert gate.breaker is BreakerState.OPEN
 
 
 def test_the_cool_down_doubles_up_to_a_minute() -> None:
     clock = Hand()
     gate = Gate(8, clock=clock)
-    for _ in range(5):
-        gate.record(ok=False)
+    for n in range(5):
+        gate.record(f"T{n}", ok=False)
     for pause in (5, 10, 20, 40, 60, 60):
         clock.now += pause - 0.01
         assert not gate.try_enter_submit()
         clock.now += 0.01
         assert gate.try_enter_submit()
-        gate.record(ok=False)
+        gate.record("T1", ok=False)
         gate.leave()
-    gate.record(ok=True)
-    for _ in range(5):
-        gate.record(ok=False)
+    gate.record("T1", ok=True)
+    for n in range(5):
+        gate.record(f"T{n}", ok=False)
     clock.now += 5
     assert gate.try_enter_submit()
 
 
 def test_late_failures_do_not_lengthen_the_cool_down() -> None:
     breaker = Breaker()
-    for _ in range(50):
-        breaker.record(0, ok=False)
+    for n in range(50):
+        breaker.record(0, f"T{n}", ok=False)
     assert breaker.allows(5)
 
 
 def test_a_trial_of_which_nothing_is_heard_is_followed_by_another() -> None:
     breaker = Breaker()
-    for _ in range(5):
-        breaker.record(0, ok=False)
+    for n in range(5):
+        breaker.record(0, f"T{n}", ok=False)
     breaker.entered(5)
     assert not breaker.allows(9.9)
     assert breaker.allows(10)
@@ -310,9 +319,9 @@ def test_a_trial_of_which_nothing_is_heard_is_followed_by_another() -> None:
 
 async def test_whoever_waits_is_let_in_when_the_breaker_or_the_pause_ends() -> None:
     gate = Gate(2, breaker=Breaker(opens_after=1, cool_down=0.03))
-    gate.record(ok=False)
+    gate.record("T1", ok=False)
     assert await gate.enter_submit(2)
-    gate.record(ok=True)
+    gate.record("T1", ok=True)
     gate.leave()
     gate.paused = True
     waiting = asyncio.create_task(gate.enter_submit(2))

@@ -187,8 +187,8 @@ async def test_cancellation_is_passed_on() -> None:
 
 async def test_the_breaker_hears_of_submits() -> None:
     one = gateway(TwoSteps(), *[UNANSWERED] * 5)
-    for _ in range(5):
-        await one.submit(ORDER, NOW, None)
+    for n in range(5):
+        await one.submit(ORDER.changed({"order_no": f"T{n}"}), NOW, None)
     assert one.gate.breaker == "open"
     await one.submit(ORDER, NOW, None)
     assert one.gate.breaker == "closed"

@@ -167,8 +167,8 @@ async def test_the_breaker_hears_of_calls_only() -> None:
     script = Script(*[LOST] * 9)
     one = Gateway(WithCards(), script, Gate(4), Policy())
     one.cards = Book()
-    for _ in range(9):
-        await one.submit(ORDER, NOW, None)
+    for n in range(9):
+        await one.submit(ORDER.changed({"order_no": f"T{n}"}), NOW, None)
     assert one.gate.breaker == "open"
 
 

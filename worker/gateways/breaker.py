@@ -1,4 +1,4 @@
-"""When to leave a gateway alone: after calls in a row that got no readable answer.
+"""When to leave a gateway alone: after calls in a row, for several orders, that got no readable answer.
 
 Each of those calls may be an order of unknown outcome, so a gateway that is down must not be
 offered all that wait.
@@ -20,13 +20,15 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Opens after `opens_after` failures in a row; every moment is the caller's, in monotonic seconds.
+    """Opens when calls for `opens_after` orders failed in a row; every moment is the caller's, in monotonic seconds.
+
+    One order that never gets an answer, however often it is sent, does not stop the others.
 
     When the cool-down is over, one call may try. If nothing is heard of it for as long as the
     cool-down was (its task was cancelled), another may.
     """
 
-    __slots__ = ("_cool_down", "_failures", "_first", "_longest", "_opens_after", "_retry_at", "_trying")
+    __slots__ = ("_cool_down", "_failed", "_first", "_longest", "_opens_after", "_retry_at", "_trying")
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class Breaker:
         self._opens_after = opens_after
         self._first = self._cool_down = cool_down
         self._longest = longest
-        self._failures = 0
+        self._failed: set[str] = set()
         self._retry_at: float | None = None  # None: closed
         self._trying = False
 
@@ -51,17 +53,17 @@ class Breaker:
             self._trying = True
             self._retry_at = now + self._cool_down
 
-    def record(self, now: float, *, ok: bool) -> None:
-        """Note how a call ended: `ok` is a readable answer, also one that refuses."""
+    def record(self, now: float, order_no: str, *, ok: bool) -> None:
+        """Note how a call for an order ended: `ok` is a readable answer, also one that refuses."""
         if ok:
-            self._failures = 0
+            self._failed.clear()
             self._retry_at = None
             self._trying = False
             self._cool_down = self._first
             return
-        self._failures += 1
         if self._retry_at is None:
-            if self._failures >= self._opens_after:
+            self._failed.add(order_no)
+            if len(self._failed) >= self._opens_after:
                 self._retry_at = now + self._cool_down
         elif self._trying:
             self._trying = False

@@ -80,9 +80,9 @@ class Gate:
         if self._anybody():
             self._admit()
 
-    def record(self, ok: bool) -> None:  # noqa: FBT001 - one fact, and the only argument
+    def record(self, order_no: str, *, ok: bool) -> None:
         """Tell the breaker how a submit ended: whether there was a readable answer, be it a refusal."""
-        self._breaker.record(self._clock(), ok=ok)
+        self._breaker.record(self._clock(), order_no, ok=ok)
         if self._anybody():
             self._admit()
 

@@ -151,7 +151,8 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - a bug in an adapter must not decide about money
             outcome = _failed(flow, "adapter_error", self._bug(error, "submit", order.order_no))
         if flow.asked and outcome.code not in _NOT_OURS:
-            self.gate.record(outcome.doubt or outcome.outcome not in (Outcome.NOT_SENT, Outcome.UNKNOWN))
+            answered = outcome.doubt or outcome.outcome not in (Outcome.NOT_SENT, Outcome.UNKNOWN)
+            self.gate.record(order.order_no, ok=answered)
         if outcome.outcome is Outcome.UNFUNDED and self.gate.pause_for(self.policy.unfunded_pause):
             _log.error("gateway_unfunded", gateway=self.name, code=outcome.code, seconds=self.policy.unfunded_pause,
                        what="our money there is used up: orders go to the next gateway, or wait")  # fmt: skip

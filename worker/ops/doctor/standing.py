@@ -85,7 +85,7 @@ def _pause(standing: "Standing", live: "Live") -> Iterator[Finding]:
         else:
             yield Finding.warning("pause", told, f"`worker gateways resume {standing.gateway}` when it may go on")
     if live.breaker == "open":
-        detail = f"{live.open} of {live.workers} workers have stopped sending: it does not answer"
+        detail = f"{live.open} of {live.workers} workers have stopped sending: orders get no readable answer"
         yield Finding.warning("breaker", detail, "ask its operator what is wrong; workers try again by themselves")
 
 
