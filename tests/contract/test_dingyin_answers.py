@@ -150,6 +150,13 @@ def test_a_games_answer_is_compared_with_the_order(wrong: dict[str, str]) -> Non
         assert "13590101511" not in str(fact.message)
 
 
+def test_another_number_of_pieces_is_another_amount() -> None:
+    report = queried(answer("1", **(ECHO | {"num": "2"})))
+    assert (report.amount_fen, report.foreign) == (2 * order().amount_fen, None)
+    report = queried(answer("1", **ECHO), quantity=7)  # a piece costs no whole number of fen
+    assert (report.amount_fen, report.foreign) == (None, "num: ours 7, theirs 1")
+
+
 @pytest.mark.parametrize("account", [METER, f'{{"product_type":"3","userid":"{METER}","area":"江苏"}}'])
 def test_electricitys_account_comes_bare_or_as_the_json_that_was_sent(account: str) -> None:
     ours = order("power")

@@ -104,13 +104,21 @@ def test_it_may_leave_their_number_out() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [body(sporderid=""), body(resultno=""), body(userid=""), body() + b"&resultno=9", b"&".join([b"a=1"] * 200),
-     body(sporderid="x" * 65), body(orderid="x" * 65), body(sporderid="a\nb")],
+    [body(sporderid=""), body(resultno=""), body(userid=""), body(sporderid="x" * 65), body(orderid="x" * 65),
+     body(sporderid="a\nb")],
 )  # fmt: skip
 def test_an_unreadable_one_is_refused(raw: bytes) -> None:
     parsed = adapter().parse_callback(callback(raw))
     assert isinstance(parsed, CallbackRefusal)
     assert parsed.reason == "invalid_message"
+
+
+@pytest.mark.parametrize("raw", [body() + b"&resultno=9", b"&".join([b"a=1"] * 200), b"resultno=1&resultno=1"])
+def test_one_that_is_no_form_is_not_signed(raw: bytes) -> None:
+    """Or the relay would thank a stranger for it, and keep as many as he sends."""
+    parsed = adapter().parse_callback(callback(raw))
+    assert isinstance(parsed, CallbackRefusal)
+    assert parsed.reason == "bad_signature"
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\xfe", b"{}", b"<order/>", b"sporderid=T1&resultno=1"])

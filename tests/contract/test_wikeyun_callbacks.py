@@ -56,6 +56,21 @@ def test_an_unreadable_callback_is_refused(body: bytes) -> None:
     assert parsed.reason == "invalid_message"
 
 
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"order_no": {}, "status": 2}', "order_no: expected a number or a short text"),
+        (b'{"order_no": "T1", "order_number": [1]}', "order_number: expected a number or a short text"),
+        (b'{"order_no": "T1", "status": 2.5}', "status: expected a number or a short text"),
+        (b"{", "the body is not JSON"),
+    ],
+)
+def test_the_refusal_names_the_field(body: bytes, detail: str) -> None:
+    assert adapter().parse_callback(RawCallback(NOW, "POST", "/", "", {}, body)) == CallbackRefusal(
+        "invalid_message", detail
+    )
+
+
 def test_acknowledgements() -> None:
     ok, failed = adapter().acknowledge(ok=True), adapter().acknowledge(ok=False)
     assert (ok.status, ok.body) == (200, b"success")

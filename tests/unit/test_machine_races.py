@@ -147,6 +147,21 @@ def test_a_callback_that_has_another_number_of_theirs_is_only_a_reason_to_ask(st
     assert Report(Status.FAILED, upstream_no="U-2", amount_fen=1).fact(order, 1).event is E.MISMATCH
 
 
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.PARTIAL])
+@pytest.mark.parametrize("state", [S.PENDING, S.UNKNOWN, S.SUCCEEDED])
+def test_a_proven_callback_that_money_moved_under_another_number_is_a_contradiction(
+    state: State, status: Status
+) -> None:
+    """The answer about the known number would not tell of it: both may have been charged."""
+    order, report = an_order(state, upstream_no="U-1"), Report(status, upstream_no="U-2", arrived_fen=1)
+    decision = step(order, report.fact(order, 1))
+    assert (decision.order.state, decision.event) == (S.REVIEW, E.MISMATCH)
+    assert not report.hints(order, 1)
+    unproven = report._replace(proven=False)
+    assert unproven.fact(order, 1).event is E.CLAIMED
+    assert unproven.hints(order, 1)
+
+
 def test_another_number_of_an_attempt_that_was_given_up_is_no_news_about_this_one() -> None:
     order = replace(given_up(an_order(S.PENDING, route=ROUTE)), upstream_no="B-1")
     decision = step(order, a_fact(E.REFUSED, attempt=1, upstream_no="A-1"))

@@ -97,9 +97,13 @@ class Report(NamedTuple):
         return attempt != order.attempt and self.status in _ON_ITS_WAY
 
     def renumbered(self, order: Order, attempt: int) -> bool:
-        """Return whether it has another number of theirs for the latest attempt than the one that is known."""
+        """Return whether it has another number of theirs for the latest attempt than the one that is known.
+
+        Not where money has moved under it: no answer about the known one undoes that, so it is a contradiction at once.
+        """
         known = order.upstream_no if attempt == order.attempt else None
-        return known is not None and self.upstream_no is not None and self.upstream_no != known
+        another = known is not None and self.upstream_no is not None and self.upstream_no != known
+        return another and self.status not in _MONEY_MOVED
 
     def hints(self, order: Order, attempt: int) -> bool:
         """Return whether it, come by itself, is only a reason to ask."""
@@ -157,6 +161,7 @@ class Report(NamedTuple):
 
 
 _ON_ITS_WAY = frozenset({Status.CHARGING, Status.PAYMENT_DUE})
+_MONEY_MOVED = frozenset({Status.SUCCEEDED, Status.PARTIAL})
 _OUTCOME_EVENTS = {
     Outcome.ACCEPTED: Event.ACCEPTED,
     Outcome.SUCCEEDED: Event.ARRIVED,

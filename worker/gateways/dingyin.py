@@ -175,6 +175,9 @@ class Dingyin(Adapter):
         """Verify a callback, and read what it signs (public clients)."""
         try:
             fields = wire.callback_fields(raw.body)
+        except UnreadableReplyError as error:  # what cannot be read is not signed
+            return CallbackRefusal("bad_signature", f"sign: {error}")
+        try:
             if not wire.callback_is_signed(self.settings.key.get_secret_value(), fields):
                 return CallbackRefusal("bad_signature", "sign: not what our key makes of the signed fields")
             merchant, reference, code = (
@@ -298,8 +301,14 @@ class Dingyin(Adapter):
         )
 
     def _amount(self, answer: Mapping[str, str], order: Order) -> int | None:
-        units = wire.whole(answer, "num") if order.product == "power" else None
-        return None if units is None else units * self.settings.electricity.unit_fen
+        """Return what their `num` is worth: in units of electricity, or at our price of a piece."""
+        count = wire.whole(answer, "num")
+        if count is None:
+            return None
+        if order.product == "power":
+            return count * self.settings.electricity.unit_fen
+        price, rest = divmod(order.amount_fen, int(order.target["quantity"]))
+        return None if rest else count * price
 
 
 def _account(answer: Mapping[str, str], order: Order) -> str | None:
@@ -320,9 +329,9 @@ def _foreign(answer: Mapping[str, str], order: Order) -> str | None:
         return f"sporderid: ours {mask(order.reference)}, theirs {mask(theirs)}"
     if order.product == "power":
         return None
-    product, quantity = answer.get("productid"), wire.whole(answer, "num")
+    product, count, ours = answer.get("productid"), wire.whole(answer, "num"), int(order.target["quantity"])
     if product and product != order.target["product_id"]:
         return f"productid: ours {order.target['product_id']}, theirs {mask_text(product)}"
-    if quantity is not None and quantity != order.target["quantity"]:
-        return f"num: ours {order.target['quantity']}, theirs {quantity}"
+    if count is not None and count != ours and order.amount_fen % ours:  # else it is another amount
+        return f"num: ours {ours}, theirs {count}"
     return None

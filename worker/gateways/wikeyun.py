@@ -157,7 +157,7 @@ class Wikeyun(Adapter):
         """Read a callback (mobile API document, 2.2; power API document, 3; JSON and other fields: public clients)."""
         try:
             fields = wire.read_callback(raw.body)
-            reference, upstream_no = wire.text(fields.get("order_no")), wire.text(fields.get("order_number"))
+            reference, upstream_no = wire.text(fields, "order_no"), wire.text(fields, "order_number")
             if reference is None and upstream_no is None:
                 return CallbackRefusal("invalid_message", "order_no: expected it, or order_number")
             report = self._report(fields, None, proven=self.settings.trust_callbacks)
@@ -226,7 +226,7 @@ class Wikeyun(Adapter):
         if status := wire.refused_by_http(reply):
             return Submitted(Outcome.UNKNOWN, status)
         code, message, data = wire.read(reply)
-        number = wire.text(data.get("order_number")) if isinstance(data, dict) else None
+        number = wire.text(data, "order_number") if isinstance(data, dict) else None
         if code == wire.OK:
             if number is None:
                 raise UnreadableReplyError("order_number: expected a number with code 0000")
@@ -242,12 +242,12 @@ class Wikeyun(Adapter):
 
     def _report(self, data: Mapping[str, Any], asked: Order | None, *, proven: bool) -> Report:
         """Read the fields that queries and callbacks share; `asked` is the order that was asked about."""
-        code = wire.text(data.get("status")) or "no_status"
+        code = wire.text(data, "status") or "no_status"
         status = self.statuses.get(code, Status.UNCLEAR)
         amount_fen = arrived_fen = account = foreign = None
         if proven:
             amount_fen = wire.fen(data.get("amount"), "amount")
-            account = wire.text(data.get("mobile"))  # power document: a phone number, and no field for the account
+            account = wire.text(data, "mobile")  # power document: a phone number, and no field for the account
             foreign = _foreign(data, asked, status) if asked is not None else None
             if status is Status.PARTIAL:
                 arrived_fen = wire.fen(data.get("arrived_amount"), "arrived_amount")
@@ -257,7 +257,7 @@ class Wikeyun(Adapter):
             status,
             code,
             wire.message(data.get("reason")),
-            upstream_no=wire.text(data.get("order_number")),
+            upstream_no=wire.text(data, "order_number"),
             amount_fen=amount_fen,
             account=account,
             foreign=foreign,
@@ -278,7 +278,7 @@ def _foreign(data: Mapping[str, Any], asked: Order, status: Status) -> str | Non
     Raises:
         UnreadableReplyError: an end that names no order at all; it may be anybody's.
     """
-    ours, theirs = wire.text(data.get("order_no")), wire.text(data.get("order_number"))
+    ours, theirs = wire.text(data, "order_no"), wire.text(data, "order_number")
     if ours is None and theirs is None and status in _ENDS:
         raise UnreadableReplyError("order_no: expected it, or order_number")
     if ours is not None and ours != asked.reference:

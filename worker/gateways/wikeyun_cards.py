@@ -189,4 +189,4 @@ def _fields(kind: str, target: Mapping[str, Any]) -> dict[str, str]:
 
 def _number(data: Any) -> str | None:
     """Return the number of a card that cardInfo shows."""
-    return wire.text(data.get("card_num")) if isinstance(data, dict) else None
+    return wire.text(data, "card_num") if isinstance(data, dict) else None

@@ -106,7 +106,7 @@ def read(reply: Reply) -> Answer:
     """
     if reply.status != _HTTP_OK:
         raise UnreadableReplyError(f"HTTP {reply.status}")
-    answer = _json(reply.body)
+    answer = _json(reply.body, "the answer")
     return Answer(_code(answer), message(answer.get("msg")), answer.get("data"))
 
 
@@ -117,7 +117,7 @@ def read_callback(body: bytes) -> Mapping[str, Any]:
         UnreadableReplyError: it is neither, or names a field twice.
     """
     if body.lstrip()[:1] == b"{":
-        return _json(body)
+        return _json(body, "the body")
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except ValueError:
@@ -128,14 +128,14 @@ def read_callback(body: bytes) -> Mapping[str, Any]:
     return fields
 
 
-def _json(body: bytes) -> dict[str, Any]:
+def _json(body: bytes, what: str) -> dict[str, Any]:
     try:
-        answer = orjson.loads(body)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise UnreadableReplyError("the answer is not JSON") from None
-    if not isinstance(answer, dict):
-        raise UnreadableReplyError("the answer is not a JSON object")
-    return answer
+        raise UnreadableReplyError(f"{what} is not JSON") from None
+    if not isinstance(found, dict):
+        raise UnreadableReplyError(f"{what} is not a JSON object")
+    return found
 
 
 def _code(answer: Mapping[str, Any]) -> str:
@@ -148,25 +148,26 @@ def _code(answer: Mapping[str, Any]) -> str:
     raise UnreadableReplyError("code: expected a code")
 
 
-def text(value: Any) -> str | None:
-    """Return a number or short text as text; None where it is absent or empty.
+def text(data: Mapping[str, Any], name: str) -> str | None:
+    """Return a field that is a number or short text as text; None where it is absent or empty.
 
     Raises:
         UnreadableReplyError: it is something else.
     """
+    value = data.get(name)
     if value is None or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, str) and len(short := value.strip()) <= _LONGEST_NUMBER and short.isprintable():
         return short or None
-    raise UnreadableReplyError("expected a number or a short text")
+    raise UnreadableReplyError(f"{name}: expected a number or a short text")
 
 
 def card_id(value: Any) -> str | None:
     """Return the number of a card as text; None where there is none, or none that `cardId`, an integer, can carry."""
     try:
-        number = text(value)
+        number = text({"id": value}, "id")
     except UnreadableReplyError:
         return None
     return number if number is not None and _CARD_ID.fullmatch(number) else None
