@@ -28,10 +28,10 @@ main()
 """
 
 
-def replaying(cli: Cli, point: str, *options: str) -> "subprocess.Popen[str]":
-    """Start a replay that sends itself a signal at a point of its code; see `launcher.py`."""
+def struck(cli: Cli, point: str, *words: str) -> "subprocess.Popen[str]":
+    """Start a `worker dead …` that sends itself a signal at a point of its code; see `launcher.py`."""
     return subprocess.Popen(
-        [sys.executable, "-c", ARMED, point, "dead", "replay", *options],
+        [sys.executable, "-c", ARMED, point, "dead", *words],
         cwd=cli.directory,
         env=cli.environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         stdin=subprocess.DEVNULL,
@@ -55,7 +55,7 @@ def test_a_replay_that_ends_in_the_middle_loses_nothing(
 ) -> None:
     numbers = {f"T{n}" for n in range(250)}
     post.orders(*sorted(numbers))
-    with ended(replaying(cli, point.replace("forget.", "letters."))) as process:
+    with ended(struck(cli, point.replace("forget.", "letters."), "replay")) as process:
         _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (code, False), err
     queue = f"{cli.prefix}.submit.mobile"
@@ -69,6 +69,29 @@ def test_a_replay_that_ends_in_the_middle_loses_nothing(
     again = [json.loads(body)["order_no"] for _, _, body in amqp.take(cli.amqp_url, queue)]
     assert sorted(again) == sorted(left)
     assert lying(cli) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "words", "code"),
+    [
+        ("letters.before=SIGINT", ("drop", "--all"), 130),
+        ("letters.before=SIGTERM", ("drop", "--all"), 143),
+        ("letters.after=SIGINT", ("drop", "--all"), 130),
+        ("publish.after:submit.mobile=SIGINT", ("replay",), 130),
+        ("publish.after:submit.mobile=SIGTERM", ("replay",), 143),
+    ],
+)
+def test_what_an_interrupted_command_tells_is_true(
+    cli: Cli, post: Post, point: str, words: tuple[str, ...], code: int
+) -> None:
+    post.orders(*(f"T{n}" for n in range(250)))
+    with ended(struck(cli, point, *words)) as process:
+        _, err = process.communicate(timeout=60)
+    done = 250 - len(lying(cli))
+    assert (process.returncode, done) == (code, 200), err
+    told = "dropped" if words[0] == "drop" else "replayed"
+    assert f"200 of 250 letters are {told}; the others lie there still" in err
+    assert err.count("dead_letter_dropped") == (done if told == "dropped" else 0)
 
 
 def test_what_a_person_is_asked(cli: Cli, post: Post) -> None:

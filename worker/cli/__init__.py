@@ -1,8 +1,10 @@
 """The command line: `worker …`. What goes wrong as it may is told in a line, never in a traceback.
 
-Exit codes: 0 done; 1 the thing asked for failed; 2 wrong usage or settings; 130 interrupted from the keyboard.
+Exit codes: 0 done; 1 the thing asked for failed; 2 wrong usage or settings; 130 interrupted from the keyboard,
+143 by SIGTERM.
 """
 
+import asyncio
 import io
 import os
 import sys
@@ -14,7 +16,7 @@ import typer
 from worker.cli.common import FailedError
 from worker.cli.program import app
 
-FAILED, WRONG = 1, 2
+FAILED, WRONG, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def main() -> NoReturn:
@@ -47,8 +49,8 @@ def execute(arguments: Sequence[str]) -> int:
         return _tell([*text.splitlines(), *hint], error.exit_code)
     except typer.Abort:
         return FAILED
-    except KeyboardInterrupt:
-        return 130
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
     except Exception as error:
         from worker.config import SettingsError  # noqa: PLC0415 - slow to import, and rarely needed
 

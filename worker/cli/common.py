@@ -106,6 +106,12 @@ def stop_on_signal() -> asyncio.Event:
     return stop
 
 
+def cancel_on_sigterm() -> None:
+    """Let SIGTERM cancel the running task, as Ctrl-C does, so that it ends what it has begun."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
 def operator_name(given: str | None) -> str:
     """Return who does this: whoever is named, or else logged in.
 

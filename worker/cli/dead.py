@@ -14,6 +14,7 @@ from worker.cli.common import (
     JsonOption,
     LevelOption,
     OperatorOption,
+    cancel_on_sigterm,
     common,
     keep_options,
     operator_name,
@@ -225,9 +226,17 @@ async def _do(deed: _Deed, wanted: list[Row], *, dry_run: bool, ask: bool, as_js
     if ask and not await confirmed(deed.question):
         raise FailedError(f"nothing was {deed.done}")
     done = 0
+    cancel_on_sigterm()
     try:
         for batch in batches(wanted):
-            count, problem = await deed.act(batch)
+            work = asyncio.ensure_future(deed.act(batch))
+            try:
+                count, problem = await asyncio.shield(work)
+            except asyncio.CancelledError:
+                done += (await work)[0]  # what has begun ends first, so that what is told of it is true
+                if done < len(wanted):
+                    raise
+                break
             done += count
             if problem:
                 raise FailedError(problem)
