@@ -137,6 +137,8 @@ def test_lists_by_age_amount_and_page(here: tuple[Stage, Market], cli: Cli) -> N
     assert listed("--min-fen", "5001") == listed("--max-fen", "4999") == listed("--older-than", "1h") == []
     assert listed("--older-than", "0s") == everything
     assert cli("orders", "list", "--older-than", "soon")[0] == 2
+    assert cli("orders", "list", "--since", "1h", "--until", "2h")[0] == 2
+    assert cli("orders", "list", "--min-fen", "100", "--max-fen", "99")[0] == 2
     assert cli("orders", "list", "--after", "nobody")[::2] == (1, ["--after nobody: there is no such order"])
     reviewed(here, "V-list")
     code, out, _ = cli("orders", "list", "--json", "--state", "review", "--state", "queued")

@@ -267,14 +267,14 @@ def test_below_its_level_nothing_is_written(lines: Callable[[], list[dict[str, A
 
 
 def test_libraries_log_through_it_from_warning(lines: Callable[[], list[dict[str, Any]]]) -> None:
-    logging.getLogger("asyncpg.pool").info("noise")
+    logging.getLogger("library.pool").info("noise")
     try:
         fail(OSError("gone"))
     except OSError:
-        logging.getLogger("asyncpg.pool").warning("lost %s", PHONE, exc_info=True)
+        logging.getLogger("library.pool").warning("lost %s", PHONE, exc_info=True)
     logging.getLogger("odd").log(35, "between the levels")
     first, second = lines()
-    assert (first["logger"], first["level"], first["event"]) == ("asyncpg.pool", "warning", "lost 138****8000")
+    assert (first["logger"], first["level"], first["event"]) == ("library.pool", "warning", "lost 138****8000")
     assert first["exception"][0] == "OSError: gone"
     assert second["level"] == "warning"
 

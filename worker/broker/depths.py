@@ -42,11 +42,12 @@ class Depths(Supervised):
         self._every = every
         self._seen: Mapping[str, Depth] = {}
         self._seen_at: float | None = None
+        self._looking = False
 
     @property
     def ready(self) -> bool:
-        """Whether it has looked lately."""
-        return self.age is not None and self.age < FRESH_SECONDS
+        """Whether it is connected, and has looked lately."""
+        return self._looking and self._fresh
 
     @property
     def age(self) -> float | None:
@@ -56,7 +57,11 @@ class Depths(Supervised):
     @property
     def latest(self) -> Mapping[str, Depth]:
         """What was seen last, by queue; nothing when that is too long ago."""
-        return self._seen if self.ready else {}
+        return self._seen if self._fresh else {}
+
+    @property
+    def _fresh(self) -> bool:
+        return self.age is not None and self.age < FRESH_SECONDS
 
     async def _serve(self, link: Link) -> None:
         stop = asyncio.create_task(self._stopping.wait())
@@ -64,8 +69,10 @@ class Depths(Supervised):
             while not (link.lost.done() or self._stopping.is_set()):
                 self._seen = await look(link, self._queues)
                 self._seen_at = time.monotonic()
+                self._looking = True
                 await asyncio.wait({link.lost, stop}, timeout=self._every, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._looking = False
             stop.cancel()
 
 

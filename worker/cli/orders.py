@@ -76,6 +76,10 @@ def list_orders(
             raise typer.BadParameter("expected a name of [a-z0-9_-]", param_hint=option)
     if product is not None and product not in ACCOUNT_FIELDS:
         raise typer.BadParameter(f"expected one of {', '.join(ACCOUNT_FIELDS)}", param_hint="--product")
+    if since is not None and until is not None and since >= until:
+        raise typer.BadParameter("expected a time before --until", param_hint="--since")
+    if min_fen is not None and max_fen is not None and min_fen > max_fen:
+        raise typer.BadParameter("expected at most --max-fen", param_hint="--min-fen")
     from worker.ledger.paging import Wanted
 
     states = [each.value for each in state] if state else None

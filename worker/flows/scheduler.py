@@ -1,8 +1,8 @@
 """Taking up orders whose alarm rings: queries, queued orders, ended leases, orders that waited too long."""
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,6 +15,8 @@ from worker.gateways.lease import Lease
 from worker.ledger.connection import is_away
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from worker.core.machine import Decision, Ignored
     from worker.core.outcome import Report
     from worker.flows.hints import Hints
@@ -29,7 +31,7 @@ PACE_SECONDS = 0.02
 """However often it is woken, it looks no more often than this."""
 CLOCK_SECONDS = 30.0
 MOST = 500
-FRESH = timedelta(seconds=10)
+FRESH_SECONDS = 10.0
 LATE_PAYMENT_SECONDS = 300.0
 HOLD_SECONDS = 15.0
 """How long a claim holds beyond the call that it is for; then the alarm rings again."""
@@ -56,7 +58,7 @@ class Scheduler:
         self._asking = dict.fromkeys(gateways, 0)
         self._crowded: set[str] = set()  # gateways with more due queries than room
         self._tasks: set[asyncio.Task[None]] = set()
-        self.looked_at: datetime | None = None  # when the alarms were last looked at
+        self._looked_at: float | None = None  # when the alarms were last looked at, on a clock that nobody sets
 
     # --- what others tell it -----------------------------------------------------------------------
 
@@ -80,7 +82,7 @@ class Scheduler:
 
     def fresh(self) -> bool:
         """Return whether the alarms have been looked at lately, which takes a working database."""
-        return self.looked_at is not None and datetime.now(UTC) - self.looked_at < FRESH
+        return self._looked_at is not None and time.monotonic() - self._looked_at < FRESH_SECONDS
 
     # --- its loop ----------------------------------------------------------------------------------
 
@@ -96,7 +98,7 @@ class Scheduler:
                     await self._tell_strays()
                     next_clock = loop.time() + CLOCK_SECONDS
                 more = await self._look()
-                self.looked_at = datetime.now(UTC)
+                self._looked_at = time.monotonic()
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -196,7 +198,7 @@ class Scheduler:
         await self.answered(order, gateway, report, asked_at)
 
     async def answered(
-        self, order: Order, gateway: "Gateway", report: "Report", asked_at: datetime
+        self, order: Order, gateway: "Gateway", report: "Report", asked_at: "datetime"
     ) -> "Decision | Ignored":
         """Apply what `gateway` answered about `order` to a question of `asked_at`, unless something newer is known."""
 
@@ -216,7 +218,7 @@ class Scheduler:
             self._wake.set()
         return decision
 
-    def _ends_unpaid(self, order: Order, report: "Report", asked_at: datetime) -> bool:
+    def _ends_unpaid(self, order: Order, report: "Report", asked_at: "datetime") -> bool:
         """Return whether an order ends with this report that nobody has paid."""
         unpaid = order.state is State.AWAITING_PAYMENT and report.status is Status.PAYMENT_DUE
         return unpaid and self._ledger.would_move(order, report.answer(order, order, asked_at))

@@ -98,8 +98,9 @@ def configure(level: str, stream: TextIO) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Bridge()], level=max(number, logging.WARNING), force=True)
-    # aiormq logs a traceback for every lost connection; the broker room says it in one line
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+    # they log a traceback for every lost connection, or try to make one; we say it in one line
+    for room in ("aiormq", "asyncpg.pool"):
+        logging.getLogger(room).setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
 
 

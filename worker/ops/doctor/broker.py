@@ -69,7 +69,7 @@ def _queues(broker: Broker, topology: Topology) -> Iterator[Finding]:
     }
     if left:
         told = ", ".join(f"{count} in `{name}`" for name, count in left.items())
-        fix = "start `worker run` (with --products: one that takes these, too)"
+        fix = "start `worker run` (with --products: one that takes these, too); of one that runs, see what /readyz says"
         yield Finding.warning("broker.queues", f"messages wait that no worker takes: {told}", fix)
     dead = broker.depths.get(topology.dead)
     if dead is not None and dead.messages:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
+from itertools import combinations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,6 +18,10 @@ _MANUALS = ("example", "example.com", "example.net", "example.org", "invalid")
 """Names that nobody can have: they stand in manuals (RFC 2606)."""
 
 
+_SUBMIT_CODES = ("duplicate_codes", "unfunded_codes", "refusal_codes")
+"""What a submit's code may mean by the settings; an adapter looks into them in this order."""
+
+
 def check_settings(settings: "Settings") -> Iterator[Finding]:
     """Yield a summary, and everything in the settings that somebody should look at."""
     gateways, products = ", ".join(settings.gateways), ", ".join(sorted(settings.routes))
@@ -30,7 +35,7 @@ def check_settings(settings: "Settings") -> Iterator[Finding]:
             "configure a gateway that does, unless nobody orders them",
         )
     for name, given in settings.gateways.items():
-        for finding in (*_times(given), *_denials(given), *_addresses(name, given)):
+        for finding in (*_times(given), *_denials(given), *_meanings(given), *_addresses(name, given)):
             yield finding.below(f"gateways.{name}")
 
 
@@ -108,6 +113,18 @@ def _denials(given: "GatewaySettings") -> Iterator[Finding]:
             "true: whoever can reach the relay can declare orders paid, since these callbacks are not signed",
             "set it to false, unless the relay lets in this gateway's addresses only",
         )
+
+
+def _meanings(given: "GatewaySettings") -> Iterator[Finding]:
+    """Yield the codes that two lists give different meanings to."""
+    lists = {setting: set(getattr(given, setting, ())) for setting in _SUBMIT_CODES}
+    for (first, codes), (second, others) in combinations(lists.items(), 2):
+        if both := sorted(codes & others):
+            yield Finding.warning(
+                second,
+                f"{', '.join(both)} is in {first}, too, which counts: one answer cannot mean both",
+                f"ask the gateway what it means, and leave it in one of the two: {first} or {second}",
+            )
 
 
 def _addresses(name: str, given: "GatewaySettings") -> Iterator[Finding]:
