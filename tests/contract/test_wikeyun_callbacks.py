@@ -1,10 +1,15 @@
 """wikeyun: what a callback says, what it proves, and how it is acknowledged."""
 
+from unittest.mock import AsyncMock
+
 import pytest
-from support.wikeyun import NOW, NUMBER, adapter, card_order, order
+from support.wikeyun import NOW, NUMBER, SECRET, adapter, card_order, order
 
 from worker.core.order import Event
+from worker.core.policy import Policy
 from worker.gateways.base import CallbackRefusal, CallbackReport, RawCallback
+from worker.gateways.gate import Gate
+from worker.gateways.gateway import Gateway
 
 
 def raw(body: bytes, content_type: str = "application/x-www-form-urlencoded") -> RawCallback:
@@ -76,3 +81,11 @@ def test_acknowledgements() -> None:
     assert (ok.status, ok.body) == (200, b"success")
     assert failed.status >= 400
     assert failed.body != b"success"
+
+
+def test_a_callbacks_words_show_no_secret_of_ours() -> None:
+    """They end up in the journal, and in the reason that an event tells."""
+    gateway = Gateway(adapter(), AsyncMock(), Gate(1, 0), Policy())
+    parsed = gateway.parse_callback(raw(f"order_no=T1&status=x{SECRET}&reason=bad+{SECRET}".encode()))
+    assert isinstance(parsed, CallbackReport)
+    assert (parsed.report.code, parsed.report.message) == ("x****", "bad ****")

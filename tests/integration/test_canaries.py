@@ -110,6 +110,8 @@ def call_back(here: Street) -> None:
             http(relay, "POST", f"/callbacks/{name}?mobile={PHONE}", body, **{"X-Phone": PHONE})
     stray = f"order_no=T{PHONE}&order_number={CARD}&status=2&mobile={PHONE}"  # in form, and about no order of ours
     http(relay, "POST", "/callbacks/wikeyun", stray.encode())
+    known = f"order_no=CONFLICT&status=2&reason=for {NAME}"  # whose person is known only when the order is found
+    http(relay, "POST", "/callbacks/wikeyun", known.encode())
     http(relay, "GET", f"/callbacks/{PHONE}")
     http(relay, "POST", f"/callbacks/{PHONE}", form)
     http(relay, "POST", "/callbacks/wikeyun", form, **{"Content-Type": f"image/{PHONE}"})

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from worker.core.order import Order
+from worker.core.outcome import Report, Status
 from worker.gateways.base import RawCallback, Reply, Request
 from worker.gateways.evidence import LIMIT, Transcript, personal
 
@@ -87,3 +88,11 @@ def test_a_name_of_two_characters_is_hidden_wherever_it_stands() -> None:
     assert Transcript().text("张三", ("张三",)) == "****"
     assert Transcript().text("欠费", ("张三", "12")) == "欠费"
     assert Transcript().text("in 12 hours", ("12",)) == "in 12 hours"
+
+
+def test_a_callback_is_masked_again_once_its_person_is_known() -> None:
+    report = Report(Status.FAILED, "7", "王小明 has no 12345", evidence={"body": {"reason": "王小明", "status": "3"}})
+    shown = Transcript().concealed(report, ("王小明", "12345"))
+    assert (shown.code, shown.message) == ("7", "**** has no ****")
+    assert shown.evidence == {"body": {"reason": "****", "status": "3"}}
+    assert Transcript().concealed(report, ("somebody",)) is report

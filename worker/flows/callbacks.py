@@ -76,7 +76,7 @@ class Callbacks:
         span = self._tracing.span("callback", Kind.INTERNAL, order.trace)
         outcome = "error"
         try:
-            await self._apply_report(order, attempt, gateway, parsed.report)
+            await self._apply_report(order, attempt, gateway, gateway.concealed(parsed.report, order))
             outcome = parsed.report.status.value
         finally:
             span.end(outcome, failed=outcome == "error", order_no=order.order_no, gateway=gateway.name, attempt=attempt)

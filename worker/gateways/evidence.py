@@ -13,6 +13,7 @@ import orjson
 
 from worker.core.masking import mask, mask_text, personal_fields
 from worker.core.order import Order
+from worker.core.outcome import Report
 from worker.gateways.base import RawCallback, Reply, Request
 
 LIMIT = 2048
@@ -79,6 +80,17 @@ class Transcript:
         """Return what an adapter itself has read from an exchange, masked like the exchange."""
         cleaned: dict[str, Any] = self._clean(read, private, _DEEPEST)
         return cleaned
+
+    def concealed(self, report: Report, private: tuple[str, ...]) -> Report:
+        """Return what a callback says, masked once more: which person it is about is known only now."""
+        said = f"{report.code} {report.message} {orjson.dumps(dict(report.evidence)).decode()}"
+        if not any(value in said for value in private):  # nearly always
+            return report
+        return report._replace(
+            code=report.code and self.text(report.code, private),
+            message=report.message and self.text(report.message, private),
+            evidence=self._clean(report.evidence, private, _DEEPEST),
+        )
 
     def text(self, text: str, private: tuple[str, ...] = (), limit: int = _STRING_LIMIT) -> str:
         """Return a line for people from `text` of theirs."""

@@ -266,7 +266,13 @@ class Gateway:
         report = parsed.report
         if report.code is not None:
             report = report._replace(code=self._transcript.text(report.code, limit=_CODE_LIMIT))
+        if report.message is not None:
+            report = report._replace(message=self._transcript.text(report.message))
         return parsed._replace(report=report._replace(evidence=report.evidence or self._transcript.callback(raw)))
+
+    def concealed(self, report: Report, order: Order) -> Report:
+        """Return what a callback says without what it repeats of the person that its order is about."""
+        return self._transcript.concealed(report, personal(order))
 
     async def close(self) -> None:
         """Close the connections; calls in flight end as unanswered."""
