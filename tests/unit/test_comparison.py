@@ -99,6 +99,7 @@ def test_every_state_against_every_answer(state: str, status: Status) -> None:
     ("ours", "theirs", "kind", "amounts"),
     [
         ({}, {"foreign": "order_no: ours T1, theirs T2"}, Class.NOT_OUR_ORDER, (AMOUNT, AMOUNT, AMOUNT)),
+        ({"upstream_no": "1"}, {"upstream_no": "2"}, Class.NOT_OUR_ORDER, (AMOUNT, AMOUNT, AMOUNT)),
         ({}, {"account": "13900139000"}, Class.ACCOUNT_DIFFERS, (AMOUNT, AMOUNT, AMOUNT)),
         ({}, {"amount_fen": AMOUNT + 1}, Class.AMOUNT_DIFFERS, (AMOUNT, AMOUNT + 1, 1)),
         ({}, {"amount_fen": AMOUNT - 1}, Class.AMOUNT_DIFFERS, (AMOUNT, AMOUNT - 1, 1)),
@@ -108,7 +109,7 @@ def test_every_state_against_every_answer(state: str, status: Status) -> None:
     ],
 )
 def test_another_order_than_ours(
-    ours: dict[str, int], theirs: dict[str, object], kind: Class, amounts: tuple[int, int, int]
+    ours: dict[str, object], theirs: dict[str, object], kind: Class, amounts: tuple[int, int, int]
 ) -> None:
     found = compare(order(**ours), 1, report(**theirs))
     assert found is not None
@@ -123,6 +124,9 @@ def test_another_order_than_ours(
         ({"cost_fen": None}, {"cost_fen": 9_900}),
         ({"cost_fen": 9_900}, {"cost_fen": None}),
         ({}, {"amount_fen": AMOUNT, "account": "13800138000"}),
+        ({"upstream_no": "1"}, {"upstream_no": None}),
+        ({"upstream_no": None}, {"upstream_no": "2"}),
+        ({"upstream_no": "1"}, {"upstream_no": "1"}),
     ],
 )
 def test_what_is_not_told_does_not_differ(ours: dict[str, object], theirs: dict[str, object]) -> None:
@@ -156,6 +160,13 @@ def test_a_charge_for_a_failed_order_is_worth_what_they_took() -> None:
         AMOUNT * 2,
     )
     assert "theirs 20000 fen" in found.detail
+
+
+def test_the_number_of_an_attempt_that_was_given_up_is_not_the_latest_ones() -> None:
+    found = compare(order(attempt=2, upstream_no="1"), 1, report(upstream_no="2"))
+    assert found is not None
+    assert found.kind is Class.CHARGED_NOT_SUCCEEDED
+    assert "number" not in found.detail
 
 
 def test_a_review_tells_its_reason_and_what_is_another_order() -> None:

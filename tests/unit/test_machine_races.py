@@ -131,8 +131,10 @@ def test_another_number_of_theirs_for_the_same_attempt_is_a_contradiction(state:
     decision = step(order, a_fact(event, upstream_no="987654321002"))
     assert (decision.order.state, decision.event) == (S.REVIEW, E.MISMATCH)
     assert decision.order.upstream_no == "987654321001"
-    assert decision.order.reason == Reason("mismatch", "their number: 987****1001 until now, then 987****1002")
-    assert decision.fact.code == "mismatch", "so the journal has both numbers"
+    told = f"their number: 987****1001 until now, then 987****1002 ({event})"
+    assert decision.order.reason == Reason("mismatch", told)
+    assert decision.fact.code == "mismatch"
+    assert decision.fact.evidence["their_numbers"] == ["987654321001", "987654321002"], "the journal has both, whole"
 
 
 @pytest.mark.parametrize("state", [S.PENDING, S.UNKNOWN, S.SUCCEEDED])
@@ -160,6 +162,17 @@ def test_a_proven_callback_that_money_moved_under_another_number_is_a_contradict
     unproven = report._replace(proven=False)
     assert unproven.fact(order, 1).event is E.CLAIMED
     assert unproven.hints(order, 1)
+
+
+def test_in_a_review_each_thing_that_is_told_of_a_second_number_is_noted_once() -> None:
+    """That it has failed, and then that its money has arrived after all, are two pieces of news for who decides."""
+    order = an_order(S.REVIEW, upstream_no="U-1")
+    order = step(order, a_fact(E.REFUSED, upstream_no="U-2")).order
+    assert ignored(order, a_fact(E.REFUSED, upstream_no="U-2"))
+    decision = step(order, a_fact(E.ARRIVED, upstream_no="U-2"))
+    assert (decision.journal, decision.event) == (True, E.MISMATCH)
+    assert decision.fact.message is not None
+    assert decision.fact.message.endswith("(arrived)")
 
 
 def test_another_number_of_an_attempt_that_was_given_up_is_no_news_about_this_one() -> None:

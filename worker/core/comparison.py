@@ -20,7 +20,7 @@ class Class(StrEnum):
     SUCCEEDED_NOT_CHARGED = "succeeded_not_charged"  # our order has succeeded, and they say that it failed
     UNKNOWN_TO_THEM = "unknown_to_them"  # they had it, by our ledger, and say "no such order"
     REFUNDED_THERE = "refunded_there"  # our order has succeeded, and they have given the money back
-    NOT_OUR_ORDER = "not_our_order"  # another merchant or number than ours
+    NOT_OUR_ORDER = "not_our_order"  # another merchant or number than ours, or a second number of theirs
     ACCOUNT_DIFFERS = "account_differs"
     AMOUNT_DIFFERS = "amount_differs"
     PARTIAL_DIFFERS = "partial_differs"  # all arrived by the one, a part by the other; or not the same part
@@ -56,7 +56,8 @@ def compare(order: Order, attempt: int, report: Report) -> Difference | None:
     if report.status is S.PARTIAL and not report.arrived_fen:
         report = report._replace(status=S.UNCLEAR)  # how much arrived is what a partial arrival is about
     if attempt != order.attempt:
-        return _nothing_kept(order, report, f"attempt {attempt} was given up, the order went on as {order.attempt}")
+        then = order.at_attempt(attempt, order.gateway)  # their number for that one is not at hand
+        return _nothing_kept(then, report, f"attempt {attempt} was given up, the order went on as {order.attempt}")
     if order.state in _DELIVERED:
         return _delivered(order, report)
     if order.final:
@@ -150,6 +151,9 @@ def _identity(order: Order, report: Report) -> Difference | None:
     ours, theirs = _worth(order), _theirs(order, report)
     if report.foreign is not None:
         return Difference(C.NOT_OUR_ORDER, ours, theirs, ours, report.foreign)
+    if None not in (order.upstream_no, report.upstream_no) and order.upstream_no != report.upstream_no:
+        told = f"their number: ours {mask(str(order.upstream_no))}, theirs {mask(str(report.upstream_no))}"
+        return Difference(C.NOT_OUR_ORDER, ours, theirs, ours, told)
     if report.account is not None and not order.is_for(report.account):
         told = f"account: ours {mask(order.account)}, theirs {mask(report.account)}"
         return Difference(C.ACCOUNT_DIFFERS, ours, theirs, ours, told)

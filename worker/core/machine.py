@@ -137,8 +137,10 @@ def _believable(order: Order, fact: Fact) -> Fact:
         return fact
     if fact.payment is not None or fact.event not in _NUMBERED:
         return fact  # a second charge of the payer's is told to nobody
-    message = f"their number: {mask(known)} until now, then {mask(told)}"
-    return fact._replace(event=E.MISMATCH, code="mismatch", message=message)
+    message = f"their number: {mask(known)} until now, then {mask(told)} ({fact.event})"
+    # whole, for whoever asks them about both: such a number says nothing about a person, and events tell it, too
+    evidence = {**fact.evidence, "their_numbers": [known, told]}
+    return fact._replace(event=E.MISMATCH, code="mismatch", message=message, evidence=evidence)
 
 
 def _about(order: Order, fact: Fact) -> Event | None:
@@ -170,7 +172,7 @@ def _anew(order: Order, fact: Fact, event: Event, rule: Rule) -> bool:
 
 
 def _remain(order: Order, fact: Fact, event: Event, rule: Rule, moment: Moment) -> Decision | Ignored:
-    noted = f"{event}:{fact.code}"
+    noted = f"{event}:{fact.message if event is E.MISMATCH else fact.code}"  # each contradiction is news of its own
     journal = rule.note and not (rule.once and noted == order.noted)
     answer = event in _ANSWERS and order.state in _ASKED
     hint = event is E.CLAIMED and order.state in _ASKED

@@ -32,7 +32,8 @@ log = structlog.get_logger("worker.hints")
 
 TICK_SECONDS = 1.0
 _UNSETTLED = frozenset({Status.SILENT, Status.UNCLEAR, Status.CHARGING, Status.PAYMENT_DUE})
-"""Answers after which it is asked again. Only of an attempt that was given up is it news that it is on its way."""
+"""Answers after which it is asked again. That it is on its way is news only of an attempt that was given up, or of a
+second order of theirs."""
 SHARE = 8
 """One in so many of a gateway's calls at once may be about a hint: orders that are open come first."""
 
@@ -113,7 +114,7 @@ class Hints:
         report = await gateway.query(asked, asked_at)
         say = log.bind(order_no=order.order_no, attempt=hint.attempt, gateway=gateway.name, status=report.status)
         still_unpaid = report.status is Status.PAYMENT_DUE and order.state is State.CANCELLED
-        unsettled = report.status in _UNSETTLED and not still_unpaid and not report.outdated(order, hint.attempt)
+        unsettled = report.status in _UNSETTLED and not still_unpaid and not _contradicts(order, hint.attempt, report)
         if unsettled or _denied_too_soon(hint, report, asked_at, gateway.policy):
             say.warning("hint_not_answered", code=report.code, asked=hint.asked, heard_at=hint.heard_at.isoformat())
             await self._book.postpone(hint, gateway.policy.hint_delay(hint.asked, self._chance()))
@@ -129,6 +130,12 @@ class Hints:
             async with asyncio.timeout(TICK_SECONDS):
                 await self._wake.wait()
         self._wake.clear()
+
+
+def _contradicts(order: "Order", attempt: int, report: "Report") -> bool:
+    """Return whether it says that something is on its way which ought not to be."""
+    second = report.status is Status.CHARGING and report.renumbered(order, attempt)
+    return second or report.outdated(order, attempt)
 
 
 def _denied_too_soon(hint: "Hint", report: "Report", asked_at: datetime, policy: "Policy") -> bool:
