@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from unittest.mock import AsyncMock
 
 import pytest
+from aiormq import Channel
 from support import amqp, wire
 from support.commander import Commander
 from support.market import Market
@@ -11,7 +13,9 @@ from support.stage import Stage, stage
 from support.waiting import until
 
 from worker.broker.answers import Answers
+from worker.broker.connection import BrokerFailedError, BrokerLostError, Link
 from worker.broker.message import Outgoing
+from worker.broker.publisher import Publisher
 from worker.sandbox import SandboxSettings
 
 FOREIGN = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA5NDI0OTIwNAAAArMAAAAAawKrZw==.WZE24Qh9SSiPa0/2DLTyXg=="
@@ -45,6 +49,24 @@ def here(amqp_url: str, database_server: str, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("reply_to", IMPOSSIBLE)
 async def test_an_answer_at_which_the_broker_fails_is_unheard(answers: Answers, reply_to: str) -> None:
     assert await answers.publish(Outgoing("", reply_to, b"{}")) is False
+
+
+async def test_a_connection_that_ends_before_the_answer_is_on_it_is_a_lost_one(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no fault of the message's: that would make a dead letter of its command."""
+    opened = Link.channel
+
+    async def channel(link: Link, *, confirms: bool = False) -> Channel:
+        made = await opened(link, confirms=confirms)
+        if confirms:
+            await link.close()
+        return made
+
+    monkeypatch.setattr(Publisher, "publish", AsyncMock(side_effect=BrokerFailedError("541")))
+    monkeypatch.setattr(Link, "channel", channel)
+    with pytest.raises(BrokerLostError):
+        await answers.publish(Outgoing("", "anywhere", b"{}"))
 
 
 async def test_answers_beside_an_impossible_one_arrive(answers: Answers, amqp_url: str, amqp_prefix: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+from aiormq import ChannelInvalidStateError
 
 from worker.broker.connection import BrokerFailedError, BrokerLostError, Link
 from worker.broker.message import Outgoing
@@ -37,6 +38,7 @@ class Answers(Publisher):
         try:
             return await super().publish(message)
         except BrokerFailedError:  # at this one, or at another in flight
+            self._backoff.reset()  # the broker is not away: nobody else's answer waits longer for it each time
             async with self._turn:
                 return await self._alone(message)
 
@@ -49,6 +51,8 @@ class Answers(Publisher):
                 await asyncio.wait({confirmation})
         except TimeoutError:
             raise BrokerLostError("publish: not confirmed in time") from None
+        except ChannelInvalidStateError as error:
+            raise BrokerLostError(f"publish: {type(error).__name__} {error}") from error
         finally:
             await link.close()
         result = result_of(confirmation)

@@ -31,7 +31,7 @@ class Supervised(ABC):
         """How often it has connected."""
         self.trouble = "not connected"
         """Why it does not do its work, where it does not: the last that was heard."""
-        self._chance = chance
+        self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT, chance)
         self._on_stuck = on_stuck
         self._stopping = asyncio.Event()
         self._serving = False
@@ -66,7 +66,6 @@ class Supervised(ABC):
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT, self._chance)
         while not self._stopping.is_set():
             began = loop.time()
             try:
@@ -75,8 +74,8 @@ class Supervised(ABC):
                 self.trouble = str(error)
                 log.warning("broker_away", connection=self._name, error=str(error))
             if loop.time() - began >= STEADY_SECONDS:
-                backoff.reset()
-            await self._pause(backoff.next())
+                self._backoff.reset()
+            await self._pause(self._backoff.next())
 
     async def _once(self) -> None:
         link = await Link.connect(self._url, self._name)
