@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - the broker's client and the models are slow to import, and `worker --help` needs neither
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -233,7 +234,7 @@ async def _do(deed: _Deed, wanted: list[Row], *, dry_run: bool, ask: bool, as_js
             try:
                 count, problem = await asyncio.shield(work)
             except asyncio.CancelledError:
-                done += (await work)[0]  # what has begun ends first, so that what is told of it is true
+                done += await _in_the_end(work)  # what has begun ends first, so that what is told of it is true
                 if done < len(wanted):
                     raise
                 break
@@ -244,6 +245,14 @@ async def _do(deed: _Deed, wanted: list[Row], *, dry_run: bool, ask: bool, as_js
         if done < len(wanted):
             typer.echo(f"{done} of {letters_text(len(wanted))} are {deed.done}; the others lie there still", err=True)
     _tell(f"{deed.done} {letters_text(done)}", told | {deed.done: done}, as_json=as_json)
+
+
+async def _in_the_end(work: "asyncio.Future[tuple[int, str | None]]") -> int:
+    """Return how many letters it was done with, however often we are told to end."""
+    while not work.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({work})
+    return work.result()[0]
 
 
 def _tell(line: str, told: dict[str, Any], *, as_json: bool) -> None:
