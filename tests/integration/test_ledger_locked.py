@@ -57,6 +57,10 @@ async def test_stopping_does_not_wait_for_the_lock(ledger_dsn: str, home: House)
     async with holding(ledger_dsn, HELD["order"], orders[0]):
         calls = [asyncio.create_task(home.ledger.apply(order, ARRIVED)) for order in orders]
         await calls[1]
+        # a statement that is cancelled before the server has it would run into the lock all the same
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        while not await home.value(waits):  # noqa: ASYNC110 - a statement at the server
+            await asyncio.sleep(0.01)
         async with asyncio.timeout(2):
             await home.ledger.stop()
             with pytest.raises(asyncio.CancelledError):

@@ -14,7 +14,7 @@ from aiormq import ChannelInvalidStateError
 
 from worker.broker.connection import BrokerFailedError, BrokerLostError, Link
 from worker.broker.message import Outgoing
-from worker.broker.outlet import Outlet
+from worker.broker.outlet import Confirmation, Outlet
 from worker.broker.publisher import Publisher, result_of
 
 log = structlog.get_logger("worker.broker")
@@ -45,17 +45,20 @@ class Answers(Publisher):
     async def _alone(self, message: Outgoing) -> bool:
         """Publish it on a connection of its own, which shows whether the broker fails at it."""
         link = await Link.connect(self._url, f"{self._name} alone")
+        confirmations: list[Confirmation] = []
         try:
             async with asyncio.timeout(self._confirm_seconds):
-                (confirmation,) = await Outlet(await link.channel(confirms=True)).send((message,))
-                await asyncio.wait({confirmation})
+                confirmations = await Outlet(await link.channel(confirms=True)).send((message,))
+                await asyncio.wait(confirmations)
         except TimeoutError:
             raise BrokerLostError("publish: not confirmed in time") from None
         except ChannelInvalidStateError as error:
             raise BrokerLostError(f"publish: {type(error).__name__} {error}") from error
         finally:
+            for each in confirmations:
+                each.cancel()  # what is over already stays as it is
             await link.close()
-        result = result_of(confirmation)
+        result = result_of(confirmations[0])
         if isinstance(result, BrokerFailedError):
             log.warning("answer_impossible", error=str(result))
             return False
