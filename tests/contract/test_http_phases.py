@@ -157,7 +157,9 @@ async def test_closed_before_reading() -> None:
 async def test_cancelled_call_leaves_nothing_behind() -> None:
     async with serving(silence) as server, sending() as sender:
         call = asyncio.create_task(sender.send(request(server.url)))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            while not server.hits:  # noqa: ASYNC110 - a counter
+                await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

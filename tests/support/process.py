@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,9 @@ from support.waiting import until
 _ROOT = Path(__file__).parents[2]
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["uvloop", "worker.app", "worker.cli.program", "worker.config"])
+
+_LOOKING = threading.Lock()
+"""To start one looks after all that were started; of two threads that look after one at once, one is told 255."""
 
 
 class _Process(Protocol):
@@ -54,11 +58,13 @@ class _Forked:
 
     def __init__(self, arguments: list[str], log: Path, ends_at: str | None) -> None:
         self._process = _FORKS.Process(target=launcher.run, args=(arguments, str(log), ends_at), daemon=True)
-        self._process.start()
+        with _LOOKING:
+            self._process.start()
         self.pid = self._process.pid
 
     def exit_code(self) -> int | None:
-        return self._process.exitcode
+        with _LOOKING:
+            return self._process.exitcode
 
 
 class WorkerProcess:
