@@ -151,7 +151,7 @@ def _identity(order: Order, report: Report) -> Difference | None:
     ours, theirs = _worth(order), _theirs(order, report)
     if report.foreign is not None:
         return Difference(C.NOT_OUR_ORDER, ours, theirs, ours, report.foreign)
-    if None not in (order.upstream_no, report.upstream_no) and order.upstream_no != report.upstream_no:
+    if report.renumbered(order, order.attempt):
         told = f"their number: ours {mask(str(order.upstream_no))}, theirs {mask(str(report.upstream_no))}"
         return Difference(C.NOT_OUR_ORDER, ours, theirs, ours, told)
     if report.account is not None and not order.is_for(report.account):

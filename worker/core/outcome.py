@@ -97,17 +97,17 @@ class Report(NamedTuple):
         return attempt != order.attempt and self.status in _ON_ITS_WAY
 
     def renumbered(self, order: Order, attempt: int) -> bool:
-        """Return whether it has another number of theirs for the latest attempt than the one that is known.
-
-        Not where money has moved under it: no answer about the known one undoes that, so it is a contradiction at once.
-        """
+        """Return whether it has another number of theirs for the latest attempt than the one that is known."""
         known = order.upstream_no if attempt == order.attempt else None
-        another = known is not None and self.upstream_no is not None and self.upstream_no != known
-        return another and self.status not in _MONEY_MOVED
+        return known is not None and self.upstream_no is not None and self.upstream_no != known
 
     def hints(self, order: Order, attempt: int) -> bool:
-        """Return whether it, come by itself, is only a reason to ask."""
-        return not self.proven or self.outdated(order, attempt) or self.renumbered(order, attempt)
+        """Return whether it, come by itself, is only a reason to ask.
+
+        That money moved under another number is more than that: no answer about the known one undoes it.
+        """
+        another = self.renumbered(order, attempt) and self.status not in _MONEY_MOVED
+        return not self.proven or self.outdated(order, attempt) or another
 
     def fact(self, order: Order, attempt: int, *, fresh: bool = False) -> Fact:
         """Return this report as a fact about `attempt` of `order`; a mismatch outweighs the status.
@@ -123,7 +123,7 @@ class Report(NamedTuple):
             event = Event.UNCLEAR  # how much arrived is what a partial arrival is about
         elif difference := self._difference(order):
             event, code, message = Event.MISMATCH, "mismatch", difference
-        elif not fresh and self.renumbered(order, attempt):
+        elif not fresh and self.hints(order, attempt):
             event = Event.CLAIMED
         return Fact(
             event=event,
