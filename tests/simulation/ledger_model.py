@@ -54,8 +54,12 @@ class LedgerModel(RuleBasedStateMachine):
         decision = decide(before, fact, self.moment())
         self.hear(before, fact, decision)
         if fact.attempt != before.attempt and fact.event in LIVING:
-            kind = decision.order.review_kind
-            assert kind is ReviewKind.CONTRADICTION, "an attempt that was given up and lives is left to a person"
+            if fact.payment is None:
+                kind = decision.order.review_kind
+                assert kind is ReviewKind.CONTRADICTION, "an attempt that was given up and lives is left to a person"
+            else:
+                assert decision.event is E.OLD_NEWS, "a charge that no payer is told of is never paid"
+                assert decision.order.payment == before.payment
         if isinstance(decision, Ignored):
             assert decision.order is before
             return

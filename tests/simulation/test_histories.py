@@ -6,6 +6,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from gateway_model import NEXT, PROOF, Entry, GatewayModel
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from worker.core.machine import admit
 from worker.core.order import Event, Fact, Order
 from worker.core.outcome import Report, Status
 from worker.core.policy import Policy
+
+pytestmark = pytest.mark.timeout(480)  # what is found is made short first: Hypothesis takes up to five minutes for it
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
