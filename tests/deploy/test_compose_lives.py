@@ -9,22 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.deployment import DEPLOY, ROOT, compose, without_worker_variables
+from support.deployment import DEPLOY, ROOT, compose, one_of_each_product, without_worker_variables
 from support.waiting import until
 from support.wire import Producer
 
-from schemas.examples import EXAMPLES
 from worker.embedded.service import free_ports
 
 pytestmark = pytest.mark.timeout(180)
 
 SETTINGS = DEPLOY / "compose" / "worker.toml"
 STATE = "/var/lib/worker"
-GOODS = {"game": "3312", "douyin": "880"}
-"""What the simulated dingyin sells."""
 
 
 class House:
@@ -130,16 +126,8 @@ def house(tmp_path: Path, amqp_url: str, amqp_prefix: str, database_dsn: str) ->
     return House(tmp_path, amqp_url, database_dsn, amqp_prefix)
 
 
-def _examples() -> list[dict[str, Any]]:
-    """Return an order of each product, for the gateway that its route says, and of goods that are sold there."""
-    by_product = {each["product"]: each | {"gateway": None, "expires_at": None} for each in EXAMPLES["order.submit"]}
-    for product, goods in GOODS.items():
-        by_product[product]["target"] = by_product[product]["target"] | {"product_id": goods}
-    return list(by_product.values())
-
-
 def test_an_order_of_every_product_succeeds(house: House, amqp_url: str, amqp_prefix: str, tmp_path: Path) -> None:
-    orders = _examples()
+    orders = one_of_each_product()
     assert len(orders) == 7
     lines = tmp_path / "orders.jsonl"
     lines.write_text("".join(json.dumps(each) + "\n" for each in orders))

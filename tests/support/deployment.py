@@ -15,6 +15,7 @@ import pytest
 import typer
 import yaml
 
+from schemas.examples import EXAMPLES
 from worker.cli.program import app
 from worker.config import Settings, load
 
@@ -24,6 +25,8 @@ DRAIN_SECONDS = 45
 """How much longer than the longest time-out of a gateway a worker may take to end, as deploy/README.md says."""
 NEEDS = {"run": ("amqp.url", "database.dsn", "gateways"), "relay": ("amqp.url", "gateways"), "migrate": ()}
 """The settings that each command cannot do without."""
+GOODS = {"game": "3312", "douyin": "880"}
+"""What the simulated dingyin sells."""
 
 
 def tool(name: str) -> str:
@@ -46,6 +49,14 @@ def compose() -> dict[str, Any]:
     command = (tool("docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--format", "json")
     read: dict[str, Any] = json.loads(ask(*command))
     return read
+
+
+def one_of_each_product() -> list[dict[str, Any]]:
+    """Return an order of each product, for the gateway that its route says, and of goods that are sold there."""
+    by_product = {each["product"]: each | {"gateway": None, "expires_at": None} for each in EXAMPLES["order.submit"]}
+    for product, goods in GOODS.items():
+        by_product[product]["target"] = by_product[product]["target"] | {"product_id": goods}
+    return list(by_product.values())
 
 
 def kustomized(folder: str) -> list[dict[str, Any]]:
