@@ -96,9 +96,12 @@ def test_prometheus_reads_every_process_and_knows_the_rules(system: System) -> N
 
     wanted = [("rabbitmq", "up"), ("relay", "up"), ("worker", "up"), ("worker", "up")]
     until(lambda: targets() == wanted, 60, lambda: str(targets()))
-    rules = [each for group in answer("9090/api/v1/rules")["data"]["groups"] for each in group["rules"]]
-    assert rules
-    until(lambda: {each["health"] for each in rules} == {"ok"}, 60, lambda: str(rules))
+
+    def rules() -> set[str]:
+        groups = answer("9090/api/v1/rules")["data"]["groups"]
+        return {f"{each['name']} {each['health']}" for group in groups for each in group["rules"]}
+
+    until(lambda: rules() and all(each.endswith(" ok") for each in rules()), 60, lambda: str(rules()))
 
 
 def test_every_order_is_charged_once_whatever_dies(system: System) -> None:
