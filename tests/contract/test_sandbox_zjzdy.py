@@ -117,6 +117,14 @@ async def test_a_credential_that_reached_nobody_is_not_paid_and_the_call_may_be_
     assert await campus.user("10129504") == {"charges_made": 2, "paid": 1, "paid_fen": 18_800}
 
 
+async def test_a_charge_that_its_merchant_forgot_is_not_paid(campus: Campus) -> None:
+    """It got the answer whole, and died: nobody was told of the credential."""
+    await campus.pay()
+    kept = (await campus.pay(userID="10129581"))["recordIDs"]
+    await campus.comes(kept)
+    assert await campus.user() == {"charges_made": 1, "paid": 0, "paid_fen": 0}
+
+
 async def test_the_payer_of_two_credentials_is_charged_twice_and_the_ledger_shows_it() -> None:
     async with asked() as (merchant, campus):
         first, second = [(await campus.pay())["recordIDs"] for _ in range(2)]

@@ -32,7 +32,7 @@ class ZjzdySettings:
     header: str = field(default="", repr=False)  # `Name: value` that every request must have
     pay_seconds: int = 86_400  # for the payer
     shows_after: float = 0.0  # from a payment that was asked for until it shows
-    payer: str = "himself"  # pays the charges whose credential he has; "asked": only as `POST /zjzdy/payer` says
+    payer: str = "himself"  # pays the charges that are asked about; "asked": only as `POST /zjzdy/payer` says
 
     def __post_init__(self) -> None:
         if self.amount_unit not in ("fen", "yuan"):
