@@ -6,15 +6,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from support.certificates import certificate
 from support.doctor import HOUSES, TINY, about, collect, gateway, settings, trouble
 from support.peers import accepting, serving
 
@@ -144,7 +140,7 @@ async def test_a_certificate_that_nobody_vouches_for_or_that_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pem = tmp_path / "server.pem"
-    pem.write_bytes(_certificate(days=5))
+    pem.write_bytes(certificate(days=5))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     listening = await asyncio.start_server(silent, "127.0.0.1", 0, ssl=context)
@@ -158,16 +154,3 @@ async def test_a_certificate_that_nobody_vouches_for_or_that_ends(
         assert trouble(findings) == {"gateways.one.tls": "warning"}
     finally:
         listening.close()
-
-
-def _certificate(*, days: float) -> bytes:
-    """A key and its own certificate for this machine, in PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")]), datetime.now(UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=days))
-    made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-    signed = made.sign(key, hashes.SHA256())
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    return key.private_bytes(pem, form, plain) + signed.public_bytes(pem)

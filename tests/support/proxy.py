@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from contextlib import suppress
 from types import TracebackType
@@ -12,10 +13,11 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of zero seconds: close se
 
 
 class Proxy:
-    """Forwards to the server of `url`; `self.url` is the same through the proxy."""
+    """Forwards to the server of `url`; `self.url` is the same through the proxy, which ends TLS if told how."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         self._parts = urlsplit(url)
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
@@ -25,10 +27,11 @@ class Proxy:
         self.connections = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
         user, _, _ = self._parts.netloc.rpartition("@")
-        self.url = self._parts._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
+        scheme = self._parts.scheme + ("s" if self._tls else "")
+        self.url = self._parts._replace(scheme=scheme, netloc=f"{user}@127.0.0.1:{self._port}").geturl()
         return self
 
     async def __aexit__(
@@ -62,7 +65,7 @@ class Proxy:
 
     async def accept(self) -> None:
         """The server is up again."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port, ssl=self._tls)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

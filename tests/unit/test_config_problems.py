@@ -187,6 +187,22 @@ def test_a_wrong_dsn_is_refused(problems: Callable[..., tuple[str, ...]], dsn: s
     assert dsn not in line
 
 
+@pytest.mark.parametrize(
+    ("variable", "url", "name"),
+    [
+        ("WORKER_AMQP__URL", "amqps://guest:guest@broker/?cafile=/nowhere/ca.pem", "cafile"),
+        ("WORKER_DATABASE__DSN", "postgresql://w@db/x?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "sslrootcert"),
+        ("WORKER_DATABASE__DSN", "postgresql://w@db/x?sslcert=/", "sslcert"),
+    ],
+)
+def test_a_file_for_tls_that_is_not_there(
+    problems: Callable[..., tuple[str, ...]], variable: str, url: str, name: str
+) -> None:
+    (line,) = problems(environ={variable: url})
+    assert f"({variable}): {name}: expected a file that can be read" in line
+    assert url not in line
+
+
 @pytest.mark.parametrize("listen", ["9108", ":9108", "host:", "host:99999", "http://host:80", "a b:1", "::1:80"])
 def test_a_wrong_address_is_refused(problems: Callable[..., tuple[str, ...]], listen: str) -> None:
     (line,) = problems(environ={"WORKER_OPS__LISTEN": listen})

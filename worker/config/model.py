@@ -1,12 +1,13 @@
 """The sections of the settings as frozen models, and the values they are made of."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -16,6 +17,8 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\s]*)(?::([0-9]{1,5}))?")
 _PREFIX = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _LONGEST_PREFIX = 64
 _HIGHEST_PORT = 65_535
+_FILES = frozenset({"cafile", "certfile", "keyfile", "sslrootcert", "sslcert", "sslkey"})
+"""Parameters of the two URLs that name a file, for TLS."""
 
 
 class SecretUrl(SecretStr):
@@ -70,6 +73,9 @@ def _split(url: SecretStr, schemes: tuple[str, ...], example: str) -> SplitResul
         raise ValueError(expected)
     if any(host is None or int(host[2] or 0) > _HIGHEST_PORT for host in found):
         raise ValueError(expected)
+    for name, path in parse_qsl(parts.query):
+        if name in _FILES and not (Path(path).is_file() and os.access(path, os.R_OK)):
+            raise ValueError(f"{name}: expected a file that can be read")
     return parts
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 OLDEST = (3, 10)
 """The first RabbitMQ whose quorum queues hand on what dies in them at least once."""
 
+_REACH = "start RabbitMQ, or correct host, user, password or vhost in amqp.url"
+_TRUST = "add `?cafile=…` to amqp.url, with the certificate of who signed RabbitMQ's, for the host that amqp.url names"
 _VERSION = re.compile(r"([0-9]+)\.([0-9]+)")
 
 
@@ -25,9 +27,8 @@ async def check_broker(settings: "Settings") -> AsyncGenerator[Finding, None]:
     try:
         broker = await examine(settings.amqp.url.get_secret_value(), topology)
     except BrokerLostError as error:
-        yield Finding.failed(
-            "broker", mask_text(str(error)), "start RabbitMQ, or correct host, user, password or vhost in amqp.url"
-        )
+        line = mask_text(str(error))
+        yield Finding.failed("broker", line, _TRUST if "CERTIFICATE_VERIFY_FAILED" in line else _REACH)
         return
     yield _version(broker.version)
     for finding in (*_topology(broker, topology), *_queues(broker, topology)):

@@ -21,6 +21,8 @@ FEWEST_MONTHS = 3
 """Partitions of the journal, this month's among them; with fewer, it is time."""
 LONGEST_TRANSACTION_SECONDS = 300.0
 
+_REACH = "start PostgreSQL, or correct host, user, password or name in database.dsn"
+_TRUST = "add `sslrootcert=…` to database.dsn, with the certificate of who signed PostgreSQL's, for the host it names"
 _DURABLE = ("synchronous_commit", "fsync", "full_page_writes")
 
 
@@ -34,9 +36,7 @@ async def check_database(settings: "Settings") -> AsyncGenerator[Finding, None]:
         line = describe(error)
         if line is None:
             raise
-        yield Finding.failed(
-            "database", line, "start PostgreSQL, or correct host, user, password or name in database.dsn"
-        )
+        yield Finding.failed("database", line, _TRUST if "certificate" in line.lower() else _REACH)
 
 
 async def _look(checkup: Checkup, settings: "Settings") -> AsyncIterator[Finding]:
