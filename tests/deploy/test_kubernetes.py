@@ -198,6 +198,14 @@ def test_no_secret_is_in_the_manifests(objects: dict[tuple[str, str], dict[str, 
     assert named_files(SETTINGS)
 
 
+def test_a_worker_s_pod_has_room_for_many_dead_letters(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """An operator's commands run in it, beside a root that is read-only."""
+    mounts = {mount["mountPath"]: mount for mount in _container(objects, "worker")["volumeMounts"]}
+    assert not mounts["/tmp"].get("readOnly")  # noqa: S108 - in the pod
+    volumes = {volume["name"]: volume for volume in _pod(objects, "worker")["volumes"]}
+    assert volumes[mounts["/tmp"]["name"]]["emptyDir"]  # noqa: S108
+
+
 def test_settings_that_change_restart_the_pods(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     (generated,) = (name for kind, name in objects if kind == "ConfigMap")
     assert re.fullmatch(r"worker-settings-\w+", generated)
