@@ -133,7 +133,7 @@ def test_the_base_stands_without_keda() -> None:
 
 def test_everything_is_there_and_in_one_namespace(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     expected = {
-        *(("Deployment", name) for name in ("worker", "relay")),
+        *(("Deployment", name) for name in ("worker", "relay", "operator")),
         *(("PodDisruptionBudget", name) for name in ("worker", "relay")),
         *(("Job", "worker-migrate"), ("Service", "relay"), ("Ingress", "relay"), ("ScaledObject", "worker")),
     }
@@ -143,7 +143,7 @@ def test_everything_is_there_and_in_one_namespace(objects: dict[tuple[str, str],
     }
 
 
-@pytest.mark.parametrize("name", ["worker", "relay", "worker-migrate"])
+@pytest.mark.parametrize("name", ["worker", "relay", "worker-migrate", "operator"])
 def test_pods_are_restricted(objects: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
     pod, container = _pod(objects, name), _container(objects, name)
     assert pod["automountServiceAccountToken"] is False
@@ -198,20 +198,33 @@ def test_no_secret_is_in_the_manifests(objects: dict[tuple[str, str], dict[str, 
     assert named_files(SETTINGS)
 
 
-def test_a_worker_s_pod_has_room_for_many_dead_letters(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """An operator's commands run in it, beside a root that is read-only."""
-    mounts = {mount["mountPath"]: mount for mount in _container(objects, "worker")["volumeMounts"]}
+@pytest.mark.parametrize("name", ["worker", "operator"])
+def test_a_pod_for_commands_has_room_for_many_dead_letters(
+    objects: dict[tuple[str, str], dict[str, Any]], name: str
+) -> None:
+    """Their root is read-only."""
+    mounts = {mount["mountPath"]: mount for mount in _container(objects, name)["volumeMounts"]}
     assert not mounts["/tmp"].get("readOnly")  # noqa: S108 - in the pod
-    volumes = {volume["name"]: volume for volume in _pod(objects, "worker")["volumes"]}
+    volumes = {volume["name"]: volume for volume in _pod(objects, name)["volumes"]}
     assert volumes[mounts["/tmp"]["name"]]["emptyDir"]  # noqa: S108
 
 
 def test_settings_that_change_restart_the_pods(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
     (generated,) = (name for kind, name in objects if kind == "ConfigMap")
     assert re.fullmatch(r"worker-settings-\w+", generated)
-    for name in ("worker", "relay", "worker-migrate"):
+    for name in ("worker", "relay", "worker-migrate", "operator"):
         volumes = {volume["name"]: volume for volume in _pod(objects, name)["volumes"]}
         assert volumes["settings"]["configMap"]["name"] == generated
+
+
+def test_an_operator_s_pod_has_what_a_worker_s_has(objects: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """It is there when somebody scales it, whatever became of the workers."""
+    assert objects["Deployment", "operator"]["spec"]["replicas"] == 0
+    own, theirs = _container(objects, "operator"), _container(objects, "worker")
+    assert own["image"] == theirs["image"]
+    assert all(each in theirs["env"] for each in own["env"])
+    assert {mount["name"] for mount in own["volumeMounts"]} == {mount["name"] for mount in theirs["volumeMounts"]}
+    assert _pod(objects, "operator")["volumes"] == _pod(objects, "worker")["volumes"]
 
 
 def test_callbacks_reach_the_relay(objects: dict[tuple[str, str], dict[str, Any]], tmp_path: Path) -> None:
