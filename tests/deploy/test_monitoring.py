@@ -27,7 +27,7 @@ OTHERS = {"ALERTS": {"alertname", "alertstate"}}
 WORDS = frozenset(
     {
         *("sum", "max", "min", "count", "topk", "absent", "rate", "increase", "histogram_quantile", "count_over_time"),
-        *("by", "on", "and", "or", "unless", "without", "offset"),
+        *("by", "on", "and", "or", "unless", "without", "offset", "max_over_time"),
     }
 )
 """Functions and operators of PromQL that stand in our expressions; another one is to be added here."""

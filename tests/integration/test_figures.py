@@ -8,6 +8,7 @@ from typing import Any
 from support.ledgers import ARRIVED, EVIDENCE, House, house
 
 from worker.core.order import Event, Fact, Order, State, Task
+from worker.core.policy import Policy
 from worker.ledger.figures import FigureBook, Figures
 
 WATCHED = ("unknown", "awaiting_payment", "review")
@@ -84,6 +85,22 @@ async def test_an_order_is_watched_since_it_came_there(ledger_dsn: str) -> None:
         assert await home.value("SELECT since FROM watched") == since
         await home.step(asked.order, Event.DISPUTED)
         assert await home.value("SELECT since FROM watched") > since
+
+
+async def test_an_order_is_in_doubt_since_it_was_first_sent(ledger_dsn: str) -> None:
+    """Where submits are lost it goes round and comes into `unknown` again; other states count from the last change."""
+    async with house(ledger_dsn, policy=Policy(settle_queries=1, settle_seconds=0)) as home:
+        order = await in_state(home, "T1", State.UNKNOWN)
+        await home.sent_ago(await in_state(home, "T2", State.REVIEW), 2400)
+        order = await home.sent_ago(order, 2400)
+        for _ in range(2):
+            order = await home.step(order, Event.ABSENT)
+            assert order.state is State.QUEUED
+            assert ("one", State.UNKNOWN) not in (await FigureBook(home.pool).look()).watched
+            order = await home.step(await home.step(order, Event.TAKEN), Event.UNANSWERED)
+            figures = await FigureBook(home.pool).look()
+            assert 2399 < figures.watched["one", State.UNKNOWN].age < 2460
+            assert figures.watched["one", State.REVIEW].age < 60
 
 
 async def test_what_is_due_and_for_how_long(ledger_dsn: str) -> None:

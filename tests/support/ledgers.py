@@ -77,6 +77,17 @@ class House:
         """Return one value of a query."""
         return await self.pool.fetchval(query, *values)
 
+    async def sent_ago(self, order: Order, seconds: float) -> Order:
+        """Let an order have been sent first so long ago, which no step would do, and return it."""
+        await self.pool.execute("ALTER TABLE orders DISABLE TRIGGER stepped")
+        await self.pool.execute(
+            "UPDATE orders SET sent_at = now() - make_interval(secs => $2) WHERE id = $1", order.id, seconds
+        )
+        await self.pool.execute("ALTER TABLE orders ENABLE TRIGGER stepped")
+        found = await self.ledger.find(order.order_no)
+        assert found is not None
+        return found
+
     async def rings(self) -> None:
         """Let every alarm be due."""
         await self.pool.execute("UPDATE alarms SET due_at = now() - interval '1 second'")

@@ -40,7 +40,7 @@ class Watched(NamedTuple):
 
     orders: int
     fen: int
-    age: float  # seconds since the first came there
+    age: float  # seconds since the first came there; in `unknown` since it was first sent in its attempt
 
 
 @dataclass(frozen=True, slots=True)

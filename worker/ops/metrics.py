@@ -192,7 +192,11 @@ class WorkerMetrics(ProcessMetrics):
         reads.gauge("worker_due_backlog", "Open orders whose moment has come", ["gateway", "task"])
         reads.gauge("worker_due_oldest_seconds", "How long the first of them is overdue", ["gateway", "task"])
         reads.gauge("worker_orders", "Orders that are not closed, review included", ["gateway", "state"])
-        reads.gauge("worker_orders_oldest_seconds", "How long the first has been so", ["gateway", "state"])
+        reads.gauge(
+            "worker_orders_oldest_seconds",
+            "How long the first has been so; in unknown since it was first sent, however often it was sent again",
+            ["gateway", "state"],
+        )
         reads.gauge("worker_orders_at_risk_fen", "Money of orders in unknown and review", ["gateway", "state"])
         reads.gauge("worker_outbox_events", "Events that are not confirmed; more than 100000 are not counted")
         reads.gauge("worker_outbox_oldest_seconds", "How long the first of them has waited")
