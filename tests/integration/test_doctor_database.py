@@ -12,7 +12,8 @@ from support.doctor import TINY, about, collect, settings, trouble
 from support.ledgers import House, connected, house
 
 from worker.core.finding import Finding
-from worker.core.order import Event
+from worker.core.order import Event, State
+from worker.core.policy import Policy
 from worker.embedded import Postgres
 from worker.ledger.checkup import Checkup
 from worker.ledger.connection import opened
@@ -274,6 +275,33 @@ async def test_orders_that_are_tried_in_vain(patient: Patient, home: House) -> N
     finding = about(found, "gateways.one.orders")
     assert finding.detail.startswith("1 orders were tried 5 times or more and not sent, the first for ")
     assert finding.fix == "see in `worker orders show T2` what the tries came to"
+
+
+async def test_orders_whose_submits_are_lost_again_and_again(patient: Patient) -> None:
+    """Each time the gateway denies them, so they are sent again: none is ever overdue, or in its state for long."""
+    async with house(patient.dsn, policy=Policy(settle_queries=1, settle_seconds=0)) as home:
+        order = await home.admit("T1")
+        busy = await home.step(await home.admit("T2"), Event.UNANSWERED)  # lost once, then not sent: that is not lost
+        busy = await home.step(busy, Event.ABSENT)
+        for _ in range(MANY_TRIES - 1):
+            busy = await home.step(await home.step(busy, Event.TAKEN), Event.NOT_SENT, code="card_busy")
+            order = await home.step(await home.step(order, Event.UNANSWERED), Event.ABSENT)
+            assert not await patient.trouble()
+            order = await home.step(order, Event.TAKEN)
+        assert (busy.sending, busy.sent_at is None, order.sending) == (MANY_TRIES, False, MANY_TRIES)
+        assert not await patient.trouble()
+        order = await home.step(order, Event.UNANSWERED)
+        order = await home.sent_ago(order, 2400)
+        for event, state in ((None, State.UNKNOWN), (Event.ABSENT, State.QUEUED), (Event.TAKEN, State.SUBMITTING)):
+            order = await home.step(order, event) if event else order
+            assert order.state is state
+            found = await patient.findings()
+            assert trouble(found) == {"gateways.one.doubt": "warning"}
+        finding = about(found, "gateways.one.doubt")
+        assert finding.detail == "1 orders were sent 5 times or more and are still in doubt, the first for 40 minutes"
+        assert str(finding.fix).startswith("see in `worker orders show T1` what became of the submits; ask")
+        await home.step(order, Event.ACCEPTED)
+        assert not await patient.trouble()
 
 
 async def test_events_that_no_broker_has_taken(patient: Patient, home: House) -> None:

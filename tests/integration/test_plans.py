@@ -260,6 +260,13 @@ async def test_nor_does_the_plan_that_is_kept_for_all_parameters(
         await connection.execute("DEALLOCATE kept")
 
 
+async def test_the_doctor_reads_what_is_open_and_no_more(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Of the orders and the journal that is: each alarm is looked at, once."""
+    assert await explained(connection, load("stalled"), 5) == {"alarms"}
+    assert await connection.fetch(load("stalled"), 5) == []
+    assert await connection.fetch(SCANS, [*(BIG - {"alarms"})]) == []
+
+
 SCANS = "SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE relname = ANY($1) AND seq_scan > 0"
 
 

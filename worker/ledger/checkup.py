@@ -45,12 +45,13 @@ class OpenTransaction(NamedTuple):
 
 
 class Stalled(NamedTuple):
-    """Orders of a gateway that were tried again and again, and never sent."""
+    """Orders of a gateway that are tried again and again, in vain."""
 
     gateway: str
+    lost: bool  # they were sent each time, and the gateway knows nothing of it; else none of the tries sent them
     orders: int
-    first: str  # the number of the oldest
-    age: float  # seconds since that was admitted
+    first: str  # the number of the one that has been so longest
+    age: float  # seconds since that was first sent, or, if it never was, admitted
 
 
 class Months(NamedTuple):
@@ -112,7 +113,7 @@ class Checkup:
         return [row["gateway"] for row in await self._pool.fetch(load("stray_gateways"), list(configured))]
 
     async def stalled(self, tries: int) -> list[Stalled]:
-        """Return what waits to be sent though so many calls in a row, or more, came to nothing."""
+        """Return what so many calls, or more, have not brought on: lost each time, or not sent as often in a row."""
         return [Stalled(*row) for row in await self._pool.fetch(load("stalled"), tries)]
 
     async def _row(self, name: str, *values: object) -> "asyncpg.Record":

@@ -20,7 +20,10 @@ OLD_EVENT_SECONDS = 60.0
 """An event that no broker has confirmed for so long."""
 
 MANY_TRIES = 5
-"""Calls in a row that came to nothing: an order with so many does not wait for its turn, something is in its way."""
+"""Calls in a row that came to nothing: an order with so many does not wait for its turn, something is in its way.
+
+Also submits that were lost one after another: so many are no accident of the network's.
+"""
 
 _RUN = "start `worker run`, or see in its log why it does not keep up"
 
@@ -57,6 +60,14 @@ def _orders(figures: "Figures", strays: set[str]) -> Iterator[Finding]:
 
 
 def _stalled(stalled: "Stalled") -> Finding:
+    if stalled.lost:
+        return Finding.warning(
+            f"gateways.{mask_text(stalled.gateway)}.doubt",
+            f"{stalled.orders} orders were sent {MANY_TRIES} times or more and are still in doubt, "
+            f"the first for {_span(stalled.age)}",
+            f"see in `worker orders show {stalled.first}` what became of the submits; "
+            "ask the gateway's support whether it loses them",
+        )
     return Finding.warning(
         f"gateways.{mask_text(stalled.gateway)}.orders",
         f"{stalled.orders} orders were tried {MANY_TRIES} times or more and not sent, "
