@@ -34,7 +34,9 @@ from worker.config import load
 from worker.config.model import SECTIONS
 from worker.core.comparison import Class
 from worker.core.rules import MESSAGES, TABLE
+from worker.gateways import http
 from worker.gateways.base import Adapter
+from worker.gateways.gateway import _NOT_OURS
 from worker.gateways.registry import adapters
 from worker.gateways.settings import GatewaySettings
 from worker.ops import reference
@@ -64,6 +66,16 @@ def test_every_reason_of_a_review_says_what_to_do() -> None:
 def test_every_class_of_a_difference_says_what_to_do() -> None:
     found = [name for row in rows(section(RUNBOOK, "Does the money agree?")) for name in names(row[0])]
     assert sorted(found) == sorted(Class)
+
+
+def test_every_result_of_a_call_in_vain_is_told() -> None:
+    """What the breaker counts: the dashboard and `submit_ended` have these words."""
+    codes = {row.code for row in http.FAILURES.values()} | set(http._ERRNO_CODES.values()) | set(http._REFUSALS)
+    for file, raised in (("http.py", r'UnansweredError\("(\w+)"'), ("gateway.py", r'_failed\(flow, "(\w+)"')):
+        codes |= set(re.findall(raised, (ROOT / "worker/gateways" / file).read_text(encoding="utf-8")))
+    told = RUNBOOK.read_text(encoding="utf-8").partition("### GatewayNotAnswering\n")[2].partition("\n#")[0]
+    words = {name for name in names(told.partition("*Do:*")[0]) if re.fullmatch("[a-z_]+", name)}
+    assert words - {"queued", "submit_ended"} == codes - _NOT_OURS
 
 
 def test_every_setting_has_its_row() -> None:
