@@ -171,18 +171,19 @@ WITH begun AS (
     SELECT order_no || 'R2', id, 2, gateway FROM orders WHERE attempt = 2
 )
 INSERT INTO alarms (order_id, gateway, product, task, due_at)
-SELECT id, gateway, product, 'query', $2 FROM orders WHERE state = 'pending'
+SELECT id, gateway, product, task_of(state), $2 FROM orders WHERE task_of(state) IS NOT NULL
 """
 
 
 @dataclass(frozen=True)
 class Desk:
-    """The command, with settings for two gateways at one sandbox."""
+    """The command, with settings for two gateways at one sandbox, and for `more` where there are any."""
 
     directory: Path
     dsn: str
     base_url: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def changed(self, **changes: Any) -> "Desk":
         """Return the same desk, with other settings of its gateways."""
@@ -201,8 +202,8 @@ class Desk:
             **self.changes,
         }
         lines = [f"[database]\ndsn = {json.dumps(self.dsn)}"]
-        for name in ("wikeyun", "backup"):
-            lines += [f"[gateways.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+        for name, given in ({"wikeyun": settings, "backup": settings} | dict(self.more)).items():
+            lines += [f"[gateways.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in given.items())]
         file = self.directory / "worker.toml"
         file.write_text("\n".join(lines))
         return file
@@ -256,9 +257,16 @@ def planted(orders: Sequence[Case]) -> dict[tuple[str, int], tuple[str, int]]:
 @contextmanager
 def opened(directory: Path, dsn: str, orders: list[Case], **sandbox: float) -> Iterator[tuple[Desk, Market]]:
     """A ledger with these orders and a sandbox that knows them as they say."""
+    asyncio.run(fill(dsn, orders))
+    with served(directory, dsn, orders, **sandbox) as (desk, market):
+        yield desk, market
+
+
+@contextmanager
+def served(directory: Path, dsn: str, orders: Sequence[Case], **sandbox: float) -> Iterator[tuple[Desk, Market]]:
+    """A sandbox that knows these orders as they say; the ledger stays as it is."""
     book = directory / "book.jsonl"
     book.write_text("".join(f"{line}\n" for line in book_lines(orders)))
-    asyncio.run(fill(dsn, orders))
     settings = SandboxSettings(port=0, ledger_file=book, settle_after=9_999, by_ending=False, **sandbox)
     with Market(settings) as market:
         yield Desk(directory, dsn, market.base("wikeyun")), market

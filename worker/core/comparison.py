@@ -68,7 +68,7 @@ def compare(order: Order, attempt: int, report: Report) -> Difference | None:
 def action(kind: Class, order: Order, attempt: int) -> str:
     """Return what is to be done about a difference, in a line."""
     if attempt == order.attempt and order.state in TASKS:
-        return "wait: the worker asks about it by itself; reconcile again when it is settled"
+        return "wait: the worker goes on with it by itself; reconcile again when it is settled"
     if order.state is State.REVIEW and attempt == order.attempt and kind in _DECIDED:
         return f"decide: worker orders resolve {order.order_no} succeeded|failed --note …; {_DECIDED[kind]}"
     if kind is C.CHARGED_NOT_SUCCEEDED and attempt != order.attempt:

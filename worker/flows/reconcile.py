@@ -144,6 +144,7 @@ class Reconciler:
 
 _IN_FLIGHT = Report(Status.SILENT, "in_flight", "it is being sent at this moment")
 _MOVING = Report(Status.SILENT, "moving", "the order moved while it was asked about")
+_UNNUMBERED = Report(Status.SILENT, "not_asked", "they are asked by numbers of their own, and we have none")
 _NOT_CONFIGURED = Report(Status.SILENT, "not_configured", "the settings have no such gateway")
 
 
@@ -154,7 +155,8 @@ def _unasked(gateway: "Gateway", order: Order, attempt: int) -> Finding | None:
     if latest and order.state is State.SUBMITTING:
         return _with(finding, compare(order, attempt, _IN_FLIGHT), order)
     if gateway.policy.repeat_safe and not (latest and order.upstream_no):
-        return finding  # it knows its charges by its own numbers, and one whose number we never heard nobody can pay
+        # it knows its charges by its own numbers, and one whose number we never heard nobody can pay
+        return finding if order.final or not latest else _with(finding, compare(order, attempt, _UNNUMBERED), order)
     return None
 
 
