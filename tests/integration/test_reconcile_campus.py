@@ -1,10 +1,10 @@
-"""`worker reconcile` where a gateway can hardly be asked: its charges have its own numbers."""
+"""`worker reconcile` where a gateway can hardly be asked: its charges have its own numbers, and it has no balance."""
 
 import asyncio
 from pathlib import Path
 
 from support.ledgers import connected
-from support.reconciling import AMOUNT, Case, Desk, fill, found, opened, order_no, planted
+from support.reconciling import AMOUNT, PERIOD, Case, Desk, fill, found, opened, order_no, planted
 
 NOWHERE = "http://127.0.0.1:1"
 CAMPUS = {"campus": {"adapter": "zjzdy", "base_url": NOWHERE}}
@@ -59,3 +59,12 @@ def test_a_review_of_what_was_never_sent_keeps_the_period_open(tmp_path: Path, l
         asyncio.run(unsend())
         code, report = desk.report()
         assert (code, found(report)) == (1, planted(orders))
+
+
+def test_nothing_is_said_of_a_balance_that_nobody_keeps(tmp_path: Path, ledger_dsn: str) -> None:
+    desk = school(tmp_path, ledger_dsn, ENDED)
+    assert desk.report()[1]["balances"] == {"wikeyun": None, "backup": None}
+    assert desk.report("--gateway", "campus")[1]["balances"] == {}
+    _, out, _ = desk("--since", PERIOD[0], "--until", PERIOD[1])
+    named = [line.partition(":")[0] for line in out.splitlines() if "bracket the period" in line]
+    assert named == ["wikeyun", "backup"]

@@ -5,7 +5,7 @@
 import asyncio
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -189,7 +189,7 @@ async def _result(shop: "_Shop", run: "Run", paid_in: dict[str, int], gateways: 
     from worker.cli.reconciliation import Result
     from worker.flows.reconcile_balance import balance_moved
 
-    names = [run.gateway] if run.gateway else gateways
+    names = [name for name in ([run.gateway] if run.gateway else gateways) if name in shop.keeping]
     moved = {name: await balance_moved(shop.balances, shop.book, run, name, paid_in.get(name, 0)) for name in names}
     found = [each async for each in shop.book.differences(run)]
     result = Result(run, await shop.book.tally(run), found, moved)
@@ -209,6 +209,7 @@ class _Shop(NamedTuple):
 
     book: "ReconciliationBook"
     balances: "GatewayBook"
+    keeping: Collection[str]  # the gateways that keep a balance for us
     reconciler: "Callable[[Progress], Reconciler]"
 
 
@@ -242,6 +243,7 @@ async def _workshop(settings: "Settings", *, apply: bool) -> "AsyncIterator[_Sho
                 yield _Shop(
                     book,
                     GatewayBook(pool),
+                    {name for name, gateway in gateways.items() if gateway.keeps_balance},
                     lambda progress: Reconciler(ledger, book, gateways, apply=apply, progress=progress),
                 )
             finally:

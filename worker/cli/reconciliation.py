@@ -35,7 +35,7 @@ class Result:
     run: "Run"
     tallies: "Sequence[Tally]"
     found: "Sequence[Found]"
-    moved: "Mapping[str, Movement | None]"  # by gateway; None: no two balances bracket the period
+    moved: "Mapping[str, Movement | None]"  # by gateway that keeps one; None: no two balances bracket the period
 
     @property
     def compared(self) -> int:
