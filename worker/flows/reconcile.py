@@ -11,7 +11,7 @@ import structlog
 
 from worker.core.comparison import Class, action, compare
 from worker.core.machine import Decision
-from worker.core.order import TASKS, Order, State
+from worker.core.order import TASKS, Fact, Order, State
 from worker.core.outcome import Report, Status
 from worker.ledger.reconciliations import Finding
 
@@ -33,6 +33,9 @@ PATIENCE: Sequence[float] = (1.0, 2.0)
 """Seconds before a question without an answer is put again."""
 MOST_SILENT = 20
 """After so many questions in a row without an answer a gateway is left alone."""
+_DECIDED = "a person has decided"
+_BY_MESSAGE = frozenset({Class.AMOUNT_DIFFERS, Class.ACCOUNT_DIFFERS, Class.NOT_OUR_ORDER})
+"""Of what both have delivered: the message says all that differs, whether a query or a callback has told it."""
 _ROUNDS = 2  # how often an order is compared that moves meanwhile
 
 Progress = Callable[[str, int], None]
@@ -109,7 +112,7 @@ class Reconciler:
                 return finding
             now = await self._ledger.find(order.order_no)
             if now is None or now.revision == order.revision:
-                applied = await self._tell(order, attempt, report, asked_at) if self._apply else None
+                applied = await self._tell(order, attempt, report, asked_at, found.kind) if self._apply else None
                 return _with(finding, found, order)._replace(applied=applied)
             order = now
         return _with(finding, compare(order, attempt, _MOVING), order)
@@ -127,11 +130,14 @@ class Reconciler:
             await asyncio.sleep(pause)
         return report
 
-    async def _tell(self, order: Order, attempt: int, report: Report, asked_at: "datetime") -> str | None:
+    async def _tell(self, order: Order, attempt: int, report: Report, asked_at: "datetime", kind: Class) -> str | None:
         """Hand an answer to the machine, where no alarm will make a worker ask; return what came of it."""
         latest = attempt == order.attempt
         if report.status is Status.SILENT or (latest and order.state in TASKS):
             return None
+        fact = report.answer(order, order, asked_at, None if latest else attempt)
+        if await self._judged(order, fact, by_message=report.status is Status.SUCCEEDED and kind in _BY_MESSAGE):
+            return _DECIDED
         decision = await self._ledger.apply(
             order, lambda current: report.answer(current, order, asked_at, None if latest else attempt)
         )
@@ -140,6 +146,16 @@ class Reconciler:
         if moved:
             return f"{order.state} -> {decision.order.state}"
         return "noted" if isinstance(decision, Decision) else "it changes nothing"
+
+    async def _judged(self, order: Order, fact: Fact, *, by_message: bool) -> bool:
+        """Return whether a fact would only open the review again that a person has just closed.
+
+        What nobody had before him is a signal: another answer, or money that has moved since.
+        """
+        foreseen = self._ledger.foresee(order, fact)
+        if not order.final or not isinstance(foreseen, Decision) or foreseen.order.state is not State.REVIEW:
+            return False
+        return await self._book.judged(order, foreseen.event, foreseen.fact, by_message=by_message)
 
 
 _IN_FLIGHT = Report(Status.SILENT, "in_flight", "it is being sent at this moment")

@@ -182,8 +182,12 @@ class Ledger:
 
     def would_move(self, order: Order, fact: Fact) -> bool:
         """Return whether a fact, were it true, would be a step of the order."""
-        decision = decide(order, fact, self._moment(order.gateway, self.now()))
+        decision = self.foresee(order, fact)
         return isinstance(decision, Decision) and decision.order.version != order.version
+
+    def foresee(self, order: Order, fact: Fact) -> Decision | Ignored:
+        """Return what a fact would make of the order as it is given, and write nothing."""
+        return decide(order, fact, self._moment(order.gateway, self.now()))
 
     async def claim(
         self, gateway: str, task: Task, limit: int, lease: float, products: Sequence[str] | None = None

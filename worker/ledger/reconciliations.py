@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from worker.core.movement import Held
 from worker.ledger.batch import Batcher
 from worker.ledger.queries import load
-from worker.ledger.rows import clean, from_record
+from worker.ledger.rows import clean, from_record, json_text
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from worker.core.order import Order
+    from worker.core.order import Event, Fact, Order
     from worker.ledger.connection import Pool
 
 PAGE = 1000
@@ -166,6 +166,18 @@ class ReconciliationBook:
     async def keep(self, run: Run, finding: Finding) -> None:
         """Write down what was found out about one attempt."""
         await self._keep((run.id, finding))
+
+    async def judged(self, order: "Order", event: "Event", fact: "Fact", *, by_message: bool) -> bool:
+        """Return whether a person's decision is the order's last step, and he had this very contradiction before him.
+
+        It is the same where their answer is, word for word; `by_message`: also where it comes to the same message.
+        """
+        told: bool = await self._pool.fetchval(
+            load("judged"),
+            *(order.id, order.version, fact.attempt, event.value),
+            *(clean(fact.message) if by_message else None, json_text(fact.evidence)),
+        )
+        return told
 
     # --- what it came to ---------------------------------------------------------------------------
 
