@@ -94,7 +94,7 @@ class Worker:
         self._metrics.expect(settings.gateways, DeadReason)
         self._heartbeat = Heartbeat(self._metrics.observe_lag)
         self._gateways = build_gateways(settings, self._tracing, self._metrics.exchanged)
-        self._publisher = Publisher(self._amqp_url, on_stuck=self._fail)
+        self._publisher = Publisher(self._amqp_url, on_stuck=self._fail, topology=self._topology)
         self._answers = Answers(self._amqp_url, on_stuck=self._fail)
         self._events = EventPublisher(self._publisher, self._topology.events, self._tracing)
         self._depths = Depths(self._amqp_url, (each.name for each in self._topology.queues), on_stuck=self._fail)

@@ -1,5 +1,6 @@
 """The commands against real services, as processes of their own: what they do, say and exit with."""
 
+import asyncio
 import json
 import os
 import secrets
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from support import amqp
 from support.cli import PROGRAM, ROOT, Cli, ended
+from support.ledgers import house
 
 from schemas.documents import documents, model_of
 from worker.ledger import paging
@@ -44,6 +46,31 @@ def test_migrations_that_race_all_succeed(cli: Cli) -> None:
     assert cli("migrate", "--database") == (0, [f"database: already at schema {SCHEMA}"], [])
     code, out, _ = cli("migrate", "--broker")
     assert (code, len(out)) == (0, 1)
+
+
+def test_events_that_wait_when_their_exchange_is_made_are_warned_of(cli: Cli) -> None:
+    """Whatever leaves before the producers have bound their queues is lost to them."""
+    dsn = cli.environment["WORKER_DATABASE__DSN"]
+    assert cli("migrate")[::2] == (0, [])
+    asyncio.run(_admit(dsn))
+    assert cli("migrate", "--broker")[::2] == (0, [])  # it was there
+    _delete_events(cli)
+    code, out, err = cli("migrate", "--broker")
+    assert (code, len(out), len(err)) == (0, 1, 1)
+    assert err[0].startswith(f"broker: `{cli.prefix}.events` was made while 1 events wait, and no producer's queue is")
+    _delete_events(cli)
+    away = {"WORKER_DATABASE__DSN": "postgresql://worker@127.0.0.1:1/worker"}
+    assert cli("migrate", "--broker", **away)[::2] == (0, [])  # it cannot be asked, and is not needed
+
+
+async def _admit(dsn: str) -> None:
+    async with house(dsn) as home:
+        await home.admit()
+
+
+def _delete_events(cli: Cli) -> None:
+    with amqp.channel(cli.amqp_url) as there:
+        there.exchange_delete(f"{cli.prefix}.events")
 
 
 def test_the_sql_for_a_dba_needs_nothing(tmp_path: Path, database_dsn: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from support import amqp
 from support.doctor import TINY, about, collect, settings, trouble
 
-from worker.broker.topology import Topology, declare
+from worker.broker.topology import MIGRATE_UNHEARD, Topology, declare
 from worker.core.finding import Finding
 from worker.embedded import RabbitMQ
 from worker.ops.doctor.broker import check_broker
@@ -55,6 +55,16 @@ async def test_what_is_missing(amqp_url: str, amqp_prefix: str, tmp_path: Path) 
     finding = about(found, "broker.topology")
     assert finding.detail == f"queue `{topology.dead}` is missing"
     assert finding.fix == "run `worker migrate --broker`"
+
+
+async def test_a_missing_exchange_of_events(amqp_url: str, amqp_prefix: str, tmp_path: Path) -> None:
+    """It took the producers' bindings with it: made while workers run, it loses the events that waited."""
+    topology = Topology(amqp_prefix)
+    await declare(amqp_url, topology)
+    with amqp.channel(amqp_url) as there:
+        there.exchange_delete(topology.events)
+    finding = about(await findings(tmp_path, amqp_url, amqp_prefix), "broker.topology")
+    assert (finding.detail, finding.fix) == (f"exchange `{topology.events}` is missing", MIGRATE_UNHEARD)
 
 
 @pytest.mark.parametrize(

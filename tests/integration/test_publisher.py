@@ -12,6 +12,8 @@ from support.proxy import Proxy
 from worker.broker.connection import BrokerLostError, BrokerRefusedError, UnsendableError
 from worker.broker.message import Outgoing
 from worker.broker.publisher import Publisher
+from worker.broker.topology import MIGRATE, MIGRATE_UNHEARD, Topology
+from worker.core.masking import mask_text
 from worker.embedded import RabbitMQ
 
 
@@ -121,6 +123,23 @@ async def test_a_missing_exchange_is_an_error_and_not_the_end(publisher: Publish
         await publisher.publish(Outgoing(f"{queue}.nowhere", "key", b"x"))
     await amqp.until(lambda: "no exchange" in publisher.trouble and "worker migrate --broker" in publisher.trouble)
     assert await publisher.publish(Outgoing("", queue, b"x")) is True
+
+
+async def test_of_a_missing_exchange_of_events_it_says_to_stop_first(
+    amqp_url: str, amqp_prefix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, also where `/readyz` cuts it: made at once, it has no producer's binding."""
+    topology = Topology(amqp_prefix)
+    it = Publisher(amqp_url, on_stuck=never, topology=topology, chance=lambda: 0)
+    await it.start()
+    try:
+        for exchange, remedy in ((topology.main, MIGRATE), (topology.events, MIGRATE_UNHEARD)):
+            with pytest.raises(BrokerRefusedError, match="no exchange"):
+                await it.publish(Outgoing(exchange, "key", b"x"))
+            await amqp.until(lambda remedy=remedy: mask_text(it.trouble).endswith(f": {remedy}"))
+            assert remedy in capsys.readouterr().out
+    finally:
+        await it.stop()
 
 
 async def test_what_cannot_be_encoded_does_not_hide_the_rest(publisher: Publisher, queue: str) -> None:

@@ -81,7 +81,8 @@ async def test_check_names_what_is_missing_and_creates_nothing(amqp_url: str, am
     topology = Topology(amqp_prefix, ("oil", "game"))
     problems = await check(amqp_url, topology)
     assert len(problems) == 3 + 5
-    assert all("is missing: run `worker migrate" in problem for problem in problems)
+    migrated = [problem for problem in problems if problem.endswith("is missing: run `worker migrate --broker`")]
+    assert len(migrated) == 3 + 5 - 1  # the exchange of events has a remedy of its own
     assert await check(amqp_url, topology) == problems
     await declare(amqp_url, topology)
     amqp.delete(amqp_url, topology.submit("oil"))

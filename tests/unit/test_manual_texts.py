@@ -30,6 +30,7 @@ from support.manuals import (
 from schemas.dead import DeadReason
 from schemas.orders import PRODUCTS, AnyOrder
 from worker.broker.letters import UNROUTABLE
+from worker.broker.topology import MIGRATE_UNHEARD
 from worker.config import load
 from worker.config.model import SECTIONS
 from worker.core.comparison import Class
@@ -177,6 +178,12 @@ def test_links_lead_somewhere(manual: Path) -> None:
     for path, anchor in links(manual):
         assert path.exists(), path
         assert not anchor or anchor in anchors(path), f"{path}#{anchor}"
+
+
+def test_the_place_that_a_remedy_names_exists() -> None:
+    found = re.search(r"\(([\w./]+)#(\w+)\)", MIGRATE_UNHEARD)
+    assert found is not None
+    assert found[2] in anchors(ROOT / found[1])
 
 
 @pytest.mark.parametrize("manual", MANUALS, ids=lambda path: str(path.relative_to(ROOT)))

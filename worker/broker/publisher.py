@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -12,9 +13,12 @@ from worker.broker.connection import BrokerLostError, Link, close_channel, outco
 from worker.broker.message import Outgoing
 from worker.broker.outlet import Confirmation, Outlet
 from worker.broker.supervisor import Supervised
+from worker.broker.topology import MIGRATE, Topology
 
 AWAY_SECONDS = 5.0  # how long a publish waits for a connection
 CONFIRM_SECONDS = 8.0  # and then for its confirm
+
+_NO_EXCHANGE = re.compile(r"no exchange '([^']*)'")
 
 log = structlog.get_logger("worker.broker")
 
@@ -32,11 +36,13 @@ class Publisher(Supervised):
         *,
         on_stuck: Callable[[str], None],
         name: str = "worker publisher",
+        topology: Topology | None = None,
         away_seconds: float = AWAY_SECONDS,
         confirm_seconds: float = CONFIRM_SECONDS,
         chance: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(url, name, chance=chance, on_stuck=on_stuck)
+        self._topology = topology
         self._away_seconds = away_seconds
         self._confirm_seconds = confirm_seconds
         self._link: Link | None = None
@@ -127,16 +133,18 @@ class Publisher(Supervised):
                 log.warning("publisher_stuck", connection=self._name)
                 link.abort()
             elif not self._stopping.is_set():
-                self.trouble = _explain(self._name, closing)
+                self.trouble = _explain(self._name, closing, self._topology)
         await close_channel(channel)
 
 
-def _explain(name: str, closing: asyncio.Future[None]) -> str:
+def _explain(name: str, closing: asyncio.Future[None], topology: Topology | None) -> str:
     """Log why a channel has ended, and return it with what to do."""
     error = closing.exception() if closing.done() and not closing.cancelled() else None
     if isinstance(error, ChannelNotFoundEntity):
-        log.error("exchange_missing", connection=name, error=str(error), run="worker migrate --broker")
-        return f"{error}: run `worker migrate --broker`"
+        missing = _NO_EXCHANGE.search(str(error))
+        remedy = topology.remedy(missing[1]) if topology is not None and missing is not None else MIGRATE
+        log.error("exchange_missing", connection=name, error=str(error), what=remedy)
+        return f"{error}: {remedy}"
     log.warning("publisher_lost", connection=name, error=str(error or ""))
     return str(error or "connection lost")
 

@@ -6,11 +6,19 @@ from typing import Any, NamedTuple
 
 from aiormq import Channel
 
-from worker.broker.connection import BrokerLostError, BrokerRefusedError, Link, ask, close_channel
+from worker.broker.connection import NOT_FOUND, BrokerLostError, BrokerRefusedError, Link, ask, close_channel
 from worker.core.order import ACCOUNT_FIELDS
 
 FORBIDDEN = 403
 PRODUCTS = tuple(ACCOUNT_FIELDS)
+
+MIGRATE = "run `worker migrate --broker`"
+"""What to do about what is missing."""
+MIGRATE_UNHEARD = (
+    "stop the workers, `worker migrate --broker`, have the producers bind their queues, start the workers "
+    "(deploy/README.md#eventsunheard)"
+)
+"""What to do about the exchange of events: its bindings are the producers', and went with it."""
 
 
 class Problem(NamedTuple):
@@ -81,6 +89,10 @@ class Topology:
         """The queue of commands."""
         return f"{self.prefix}.commands"
 
+    def remedy(self, exchange: str) -> str:
+        """Return what to do when this exchange is missing."""
+        return MIGRATE_UNHEARD if exchange == self.events else MIGRATE
+
     def submit(self, product: str) -> str:
         """Return the queue of a product's orders."""
         return f"{self.prefix}.submit.{product}"
@@ -119,6 +131,7 @@ class _Item:
     look: Callable[[Channel], Coroutine[Any, Any, Any]]  # passive: fails when it is missing
     make: Callable[[Channel], Coroutine[Any, Any, Any]]  # fails when it exists otherwise
     bind: Callable[[Channel], Coroutine[Any, Any, Any]] | None = None
+    remedy: str = MIGRATE  # when it is missing
 
 
 async def declare(url: str, topology: Topology) -> None:
@@ -161,6 +174,20 @@ async def compare(link: Link, topology: Topology) -> list[Problem]:
     return [problem for item in _items(topology) if (problem := await _check(link, item))]
 
 
+async def lacks_events(url: str, topology: Topology) -> bool:
+    """Return whether the exchange of events is missing: once it is made, no producer's queue is bound to it.
+
+    Raises:
+        BrokerLostError: the broker is away.
+    """
+    link = await Link.connect(url, "worker migrate")
+    try:
+        refusal = await _refusal(link, lambda channel: channel.exchange_declare(topology.events, passive=True), "look")
+    finally:
+        await link.close()
+    return refusal is not None and refusal.code == NOT_FOUND
+
+
 async def await_topology(url: str, topology: Topology, wait: Callable[[list[str]], Awaitable[None]]) -> None:
     """Return when the broker answers and everything is there; until then `wait` is given what is wrong, each time."""
     while True:
@@ -175,18 +202,19 @@ async def await_topology(url: str, topology: Topology, wait: Callable[[list[str]
 
 def _items(topology: Topology) -> Iterator[_Item]:
     for exchange in topology.exchanges:
-        yield _exchange(exchange)
+        yield _exchange(exchange, topology.remedy(exchange.name))
     for queue in topology.queues:
         yield _queue(queue)
 
 
-def _exchange(it: Exchange) -> _Item:
+def _exchange(it: Exchange, remedy: str) -> _Item:
     return _Item(
         f"exchange `{it.name}`",
         lambda channel: channel.exchange_declare(it.name, passive=True),
         lambda channel: channel.exchange_declare(
             it.name, exchange_type="topic", durable=True, arguments=dict(it.arguments)
         ),
+        remedy=remedy,
     )
 
 
@@ -203,17 +231,17 @@ async def _make(link: Link, item: _Item) -> Problem | None:
     refusal = await _refusal(link, item.make, item.title)
     if refusal is None and item.bind is not None:
         refusal = await _refusal(link, item.bind, f"binding of {item.title}")
-    return None if refusal is None else _problem(item.title, refusal)
+    return None if refusal is None else _problem(item, refusal)
 
 
 async def _check(link: Link, item: _Item) -> Problem | None:
     """A passive declare tells nothing of arguments; an active one does, and creates nothing where it exists."""
     if (refusal := await _refusal(link, item.look, item.title)) is not None:
-        return _problem(item.title, refusal)
+        return _problem(item, refusal)
     refusal = await _refusal(link, item.make, item.title)
     if refusal is None or refusal.code == FORBIDDEN:  # a worker need not be allowed to configure anything
         return None
-    return _problem(item.title, refusal)
+    return _problem(item, refusal)
 
 
 async def _refusal(
@@ -230,10 +258,11 @@ async def _refusal(
     return None
 
 
-def _problem(title: str, refusal: BrokerRefusedError) -> Problem:
+def _problem(item: _Item, refusal: BrokerRefusedError) -> Problem:
+    title = item.title
     match refusal.code:
         case 404:
-            return Problem(f"{title} is missing", "run `worker migrate --broker`")
+            return Problem(f"{title} is missing", item.remedy)
         case 406:
             return Problem(
                 f"{title} exists with other properties ({refusal.words})",

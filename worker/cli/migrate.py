@@ -50,7 +50,7 @@ async def _migrate(settings: "Settings", *, database: bool, broker: bool) -> Non
     if database:
         await _migrate_database(settings.database.dsn.get_secret_value())
     if broker:
-        await _migrate_broker(settings.amqp.url.get_secret_value(), settings.amqp.prefix)
+        await _migrate_broker(settings)
 
 
 async def _migrate_database(dsn: str) -> None:
@@ -69,16 +69,43 @@ async def _migrate_database(dsn: str) -> None:
     )
 
 
-async def _migrate_broker(url: str, prefix: str) -> None:
+async def _migrate_broker(settings: "Settings") -> None:
     from worker.broker.connection import BrokerLostError
-    from worker.broker.topology import Topology, TopologyError, declare
+    from worker.broker.topology import Topology, TopologyError, declare, lacks_events
 
-    topology = Topology(prefix)
+    url, topology = settings.amqp.url.get_secret_value(), Topology(settings.amqp.prefix)
+    warning: list[str] = []
     try:
+        # counted before: a worker that runs sends them to nobody as soon as the exchange is there
+        if await lacks_events(url, topology) and (events := await _waiting_events(settings)):
+            warning.append(
+                f"broker: `{topology.events}` was made while {events} events wait, and no producer's queue is bound to "
+                "it: keep the workers stopped until each is bound again (deploy/README.md#eventsunheard)"
+            )
         await declare(url, topology)
     except TopologyError as error:
-        raise FailedError(*(f"broker: {problem}" for problem in error.problems)) from None
+        raise FailedError(*(f"broker: {problem}" for problem in error.problems), *warning) from None
     except BrokerLostError as error:
         raise FailedError(f"broker: {error}") from None
-    exchanges, queues = len(topology.exchanges), len(topology.queues)
+    exchanges, queues, prefix = len(topology.exchanges), len(topology.queues), topology.prefix
     typer.echo(f"broker: {exchanges} exchanges, {queues} queues and their bindings below `{prefix}` are in place")
+    for line in warning:
+        typer.echo(line, err=True)
+
+
+async def _waiting_events(settings: "Settings") -> int:
+    """Return how many events are in the outbox; 0 where the database cannot tell, which is no reason to stop here."""
+    dsn = settings.database.dsn.get_secret_value()
+    if not dsn:
+        return 0
+    from worker.ledger.connection import opened
+    from worker.ledger.figures import FigureBook
+    from worker.ledger.trouble import describe
+
+    try:
+        async with opened(dsn) as pool:
+            return (await FigureBook(pool).look()).events
+    except Exception as error:
+        if describe(error) is None:
+            raise
+        return 0
