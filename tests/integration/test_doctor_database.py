@@ -260,6 +260,27 @@ async def test_work_that_nobody_does(patient: Patient, home: House) -> None:
     assert about(found, "orders.overdue").detail == "1 orders are due, the first for 3 hours"
 
 
+@pytest.mark.parametrize("breaker", ["open", "half_open"])
+async def test_work_that_waits_for_its_gateway_is_not_said_to_wait_for_a_worker(
+    patient: Patient, home: House, breaker: str
+) -> None:
+    """Of a gateway that does not answer also queries; of a paused one only what is to be sent; of others all."""
+    book = GatewayBook(home.pool)
+    await home.admit("T1", sending=False)
+    await home.step(await home.admit("T2"), Event.UNANSWERED)
+    await patient.run("DELETE FROM outbox", "UPDATE alarms SET due_at = now() - interval '3 hours'")
+    assert about(await patient.findings(), "orders.overdue").detail.startswith("2 orders are due")
+    await book.beat("w1", [Beat("one", breaker, 0)])
+    assert await patient.trouble() == {"gateways.one.breaker": "warning"}
+    await book.beat("w2", [Beat("one", "closed", 0)])  # that one could send it
+    assert about(await patient.findings(), "orders.overdue").detail.startswith("2 orders are due")
+    await book.pause("one", "ada", "their maintenance")
+    assert about(await patient.findings(), "orders.overdue").detail.startswith("1 orders are due")
+    await book.forget_worker("w1")
+    await patient.run("UPDATE alarms SET due_at = now() + interval '1 hour' WHERE task = 'query'")
+    assert await patient.trouble() == {"gateways.one.pause": "warning"}
+
+
 async def test_orders_that_are_tried_in_vain(patient: Patient, home: House) -> None:
     """Each try makes them due later, so none of them is ever overdue."""
     first, second = await home.admit("T1"), await home.admit("T2")

@@ -1,12 +1,12 @@
 """What waits in the ledger for a person or a worker: reviews, overdue orders, events, and how gateways stand."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from worker.core.finding import Finding
 from worker.core.masking import mask_text
 from worker.core.money import fen_to_text
-from worker.core.order import State
+from worker.core.order import State, Task
 
 if TYPE_CHECKING:
     from worker.gateways.settings import GatewaySettings
@@ -32,24 +32,41 @@ async def check_standing(checkup: "Checkup", gateways: "Mapping[str, GatewaySett
     """Yield what waits, and which gateways do not work as they should."""
     figures = await checkup.figures.look()
     strays = await checkup.stray_gateways(gateways)
-    for finding in (*_orders(figures, set(strays)), *_strays(figures, strays)):
+    standings, live = await checkup.gateways.standings(gateways), await checkup.gateways.live(gateways)
+    explained = {(name, task) for name in gateways for task in _stopped(standings[name], live[name])}
+    explained |= {(name, task) for name in strays for task in Task}
+    for finding in (*_orders(figures, explained), *_strays(figures, strays)):
         yield finding
     for finding in map(_stalled, await checkup.stalled(MANY_TRIES)):
         yield finding
-    standings, live = await checkup.gateways.standings(gateways), await checkup.gateways.live(gateways)
     for name, given in gateways.items():
         for finding in (*_pause(standings[name], live[name]), *_balance(standings[name], given.balance_warning_hours)):
             yield finding.below(f"gateways.{name}")
 
 
-def _orders(figures: "Figures", strays: set[str]) -> Iterator[Finding]:
+def _stopped(standing: "Standing", live: "Live") -> Iterator[Task]:
+    """Yield the work of a gateway that waits for the gateway, and not for a worker."""
+    if _broken(live) and live.open + live.half_open == live.workers:
+        yield Task.SUBMIT
+        yield Task.QUERY  # each waits for an answer until its time is over, and the others for it
+    elif standing.pause is not None:
+        yield Task.SUBMIT
+
+
+def _broken(live: "Live") -> bool:
+    """Return whether orders are held back by a breaker: where none waits, one that is half open holds back nothing."""
+    return bool(live.open or (live.half_open and live.waiting))
+
+
+def _orders(figures: "Figures", explained: Collection[tuple[str, Task]]) -> Iterator[Finding]:
+    """`explained` is the work whose delay has a line of its own."""
     reviews = [watched for (_, state), watched in figures.watched.items() if state is State.REVIEW]
     if reviews:
         count, fen = sum(each.orders for each in reviews), sum(each.fen for each in reviews)
         age = max(each.age for each in reviews)
         detail = f"{count} orders, {fen_to_text(fen)} yuan, wait for a person, the first for {_span(age)}"
         yield Finding.warning("orders.review", detail, "see `worker orders list --state review`, then decide each")
-    overdue = [each for (name, _), each in figures.backlog.items() if name not in strays and each.due]
+    overdue = [each for work, each in figures.backlog.items() if work not in explained and each.due]
     oldest = max((each.overdue for each in overdue), default=0.0)
     if oldest > OVERDUE_SECONDS:
         detail = f"{sum(each.due for each in overdue)} orders are due, the first for {_span(oldest)}"
@@ -95,8 +112,9 @@ def _pause(standing: "Standing", live: "Live") -> Iterator[Finding]:
             yield Finding.warning("pause", told, "top up our money there; it goes on by itself when that is seen")
         else:
             yield Finding.warning("pause", told, f"`worker gateways resume {standing.gateway}` when it may go on")
-    if live.breaker == "open":
-        detail = f"{live.open} of {live.workers} workers have stopped sending: orders get no readable answer"
+    if _broken(live):
+        stopped = live.open + live.half_open
+        detail = f"{stopped} of {live.workers} workers have stopped sending: orders get no readable answer"
         yield Finding.warning("breaker", detail, "ask its operator what is wrong; workers try again by themselves")
 
 
