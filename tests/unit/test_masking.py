@@ -61,6 +61,20 @@ def test_codes_and_order_numbers_stay_readable(text: str) -> None:
     assert mask_text(text) == text
 
 
+def test_the_name_of_a_public_key_is_shown_whole() -> None:
+    name = f"PUB_KEY_ID_0114232134912410{'0' * 12}"
+    assert mask_text(f"platform_keys holds no key {name}") == f"platform_keys holds no key {name}"
+    assert mask_text(f"{name}, {name}; 13800138000") == f"{name}, {name}; 138****8000"
+
+
+@pytest.mark.parametrize(
+    "number", ["13800138000", "110101199003077758", "11010119900307775X", "6222020200112233445", "1" * 23, "1" * 33]
+)
+@pytest.mark.parametrize("before", ["PUB_KEY_ID_", "PUB_KEY_ID_ ", "pub_key_id_", "PUB_KEY_ID__", "xPUB_KEY_ID_"])
+def test_a_number_that_only_looks_like_one_is_masked(before: str, number: str) -> None:
+    assert mask_text(f"{before}{number}") == f"{before}{mask(number)}"
+
+
 @given(st.integers(1, 60), st.integers(0, 40))
 def test_a_number_that_the_cut_would_halve_is_masked_first(limit: int, before: int) -> None:
     assert not re.search(r"[0-9]{7}", mask_text(" " * before + "13800138000", limit))

@@ -6,7 +6,9 @@ from typing import Any
 
 _HIDDEN = "****"
 _LONGEST_SHOWN = 6
-_DIGITS = re.compile(r"(?<![0-9A-Za-z])[0-9]{7,}[0-9Xx]?(?![0-9A-Za-z])")
+_DIGITS = re.compile(r"(?<![0-9A-Za-z])(PUB_KEY_ID_[0-9]{24,32}|[0-9]{7,}[0-9Xx]?)(?![0-9A-Za-z])")
+_PUBLIC_KEY = "PUB_KEY_ID_"
+"""Begins the name of one of WeChat Pay's public keys: no secret, longer than anybody's number, and needed whole."""
 _PERSONAL = (
     "mobile", "account_no", "card_no", "account", "user_id", "charging_token",
     "phone", "holder_id", "name", "id_number", "buyer_ip", "device_id", "device_ip",
@@ -29,7 +31,12 @@ def mask_text(text: str, limit: int = 200) -> str:
     printable = text[: 4 * limit]
     if not printable.isprintable():
         printable = "".join(character if character.isprintable() else " " for character in printable)
-    return _DIGITS.sub(lambda found: mask(found.group()), printable)[:limit]
+    return _DIGITS.sub(_masked, printable)[:limit]
+
+
+def _masked(found: re.Match[str]) -> str:
+    run = found.group()
+    return run if run.startswith(_PUBLIC_KEY) else mask(run)
 
 
 def personal_fields(target: Mapping[str, Any]) -> tuple[str, ...]:
