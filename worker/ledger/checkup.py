@@ -116,6 +116,10 @@ class Checkup:
         """Return what so many calls, or more, have not brought on: lost each time, or not sent as often in a row."""
         return [Stalled(*row) for row in await self._pool.fetch(load("stalled"), tries)]
 
+    async def last_unanswered(self, gateway: str) -> str:
+        """Return what was wrong with the call there whose outcome has been unknown for the shortest; empty: none is."""
+        return await self._pool.fetchval(load("last_unanswered"), gateway) or ""
+
     async def _row(self, name: str, *values: object) -> "asyncpg.Record":
         row = await self._pool.fetchrow(load(name), *values)
         if row is None:

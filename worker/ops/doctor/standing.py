@@ -7,6 +7,7 @@ from worker.core.finding import Finding
 from worker.core.masking import mask_text
 from worker.core.money import fen_to_text
 from worker.core.order import State, Task
+from worker.gateways.apiv3 import NO_KEY
 
 if TYPE_CHECKING:
     from worker.gateways.settings import GatewaySettings
@@ -26,6 +27,8 @@ Also submits that were lost one after another: so many are no accident of the ne
 """
 
 _RUN = "start `worker run`, or see in its log why it does not keep up"
+_ASK = "ask its operator what is wrong; workers try again by themselves"
+_ADD_KEY = "download that key at the merchant platform, add it to platform_keys, and restart workers and relay"
 
 
 async def check_standing(checkup: "Checkup", gateways: "Mapping[str, GatewaySettings]") -> AsyncIterator[Finding]:
@@ -40,7 +43,10 @@ async def check_standing(checkup: "Checkup", gateways: "Mapping[str, GatewaySett
     for finding in map(_stalled, await checkup.stalled(MANY_TRIES)):
         yield finding
     for name, given in gateways.items():
-        for finding in (*_pause(standings[name], live[name]), *_balance(standings[name], given.balance_warning_hours)):
+        found = [*_pause(standings[name], live[name]), *_balance(standings[name], given.balance_warning_hours)]
+        if _broken(live[name]):
+            found.append(_breaker(live[name], await checkup.last_unanswered(name)))
+        for finding in found:
             yield finding.below(f"gateways.{name}")
 
 
@@ -112,10 +118,15 @@ def _pause(standing: "Standing", live: "Live") -> Iterator[Finding]:
             yield Finding.warning("pause", told, "top up our money there; it goes on by itself when that is seen")
         else:
             yield Finding.warning("pause", told, f"`worker gateways resume {standing.gateway}` when it may go on")
-    if _broken(live):
-        stopped = live.open + live.half_open
-        detail = f"{stopped} of {live.workers} workers have stopped sending: orders get no readable answer"
-        yield Finding.warning("breaker", detail, "ask its operator what is wrong; workers try again by themselves")
+
+
+def _breaker(live: "Live", said: str) -> Finding:
+    """`said` is what was wrong with the last call, where that is known."""
+    stopped = live.open + live.half_open
+    detail = f"{stopped} of {live.workers} workers have stopped sending: orders get no readable answer"
+    return Finding.warning(
+        "breaker", f"{detail} ({mask_text(said)})" if said else detail, _ADD_KEY if NO_KEY in said else _ASK
+    )
 
 
 def _balance(standing: "Standing", warning_hours: float) -> Iterator[Finding]:
