@@ -371,23 +371,19 @@ async def test_a_breaker_that_is_open(patient: Patient, home: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "fix"),
+    "said",
     [
-        ("HTTP 502: no JSON of 13800138000", "ask its operator what is wrong; workers try again by themselves"),
-        (
-            f"HTTP 200, wechatpay-serial: platform_keys holds no key PUB_KEY_ID_{'01' * 14}",
-            "download that key at the merchant platform, add it to platform_keys, and restart workers and relay",
-        ),
+        "HTTP 502: no JSON of 13800138000",
+        f"HTTP 200, wechatpay-serial: platform_keys holds no key PUB_KEY_ID_{'01' * 14}",
     ],
 )
-async def test_a_breaker_says_what_the_last_order_met(patient: Patient, home: House, said: str, fix: str) -> None:
+async def test_a_breaker_says_what_the_last_order_met(patient: Patient, home: House, said: str) -> None:
     await home.step(await home.admit("T1"), Event.UNANSWERED, message="timeout")
     await home.step(await home.admit("T2"), Event.UNANSWERED, message=said)
     await home.step(await home.admit("T3"), Event.REJECTED, message="closed")
     await GatewayBook(home.pool).beat("w1", [Beat("one", "open", 0)])
     finding = about(await patient.findings(), "gateways.one.breaker")
     assert finding.detail.endswith(f"no readable answer ({said.replace('13800138000', '138****8000')})")
-    assert finding.fix == fix
 
 
 async def test_a_balance_that_does_not_last(patient: Patient, home: House) -> None:

@@ -29,9 +29,6 @@ KEY_BYTES = 32
 MOST_SKEW_SECONDS = 300
 """An answer or callback whose time differs more than this from ours is refused."""
 
-NO_KEY = "platform_keys holds no key"
-"""What is said, before its name, of a key of theirs that is not configured."""
-
 _PROBE = "WECHATPAY/SIGNTEST/"
 _ALGORITHM = "AEAD_AES_256_GCM"
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
@@ -135,7 +132,7 @@ class Platform:
         key = self._keys.get(serial.upper())
         if key is None:
             shown = mask_text(serial, _LONGEST_SHOWN)
-            raise UnverifiedError(f"wechatpay-serial: {NO_KEY} {shown}")
+            raise UnverifiedError(f"wechatpay-serial: platform_keys holds no key {shown}")
         try:
             raw = b64decode(signature, validate=True)
             key.verify(raw, f"{timestamp}\n{nonce}\n".encode() + body + b"\n", PKCS1v15(), SHA256())

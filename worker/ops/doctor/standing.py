@@ -7,7 +7,6 @@ from worker.core.finding import Finding
 from worker.core.masking import mask_text
 from worker.core.money import fen_to_text
 from worker.core.order import State, Task
-from worker.gateways.apiv3 import NO_KEY
 
 if TYPE_CHECKING:
     from worker.gateways.settings import GatewaySettings
@@ -27,8 +26,7 @@ Also submits that were lost one after another: so many are no accident of the ne
 """
 
 _RUN = "start `worker run`, or see in its log why it does not keep up"
-_ASK = "ask its operator what is wrong; workers try again by themselves"
-_ADD_KEY = "download that key at the merchant platform, add it to platform_keys, and restart workers and relay"
+_ASK = "correct what is ours of it (a key, the network), else ask its operator; workers try again by themselves"
 
 
 async def check_standing(checkup: "Checkup", gateways: "Mapping[str, GatewaySettings]") -> AsyncIterator[Finding]:
@@ -124,9 +122,7 @@ def _breaker(live: "Live", said: str) -> Finding:
     """`said` is what was wrong with the last call, where that is known."""
     stopped = live.open + live.half_open
     detail = f"{stopped} of {live.workers} workers have stopped sending: orders get no readable answer"
-    return Finding.warning(
-        "breaker", f"{detail} ({mask_text(said)})" if said else detail, _ADD_KEY if NO_KEY in said else _ASK
-    )
+    return Finding.warning("breaker", f"{detail} ({mask_text(said)})" if said else detail, _ASK)
 
 
 def _balance(standing: "Standing", warning_hours: float) -> Iterator[Finding]:
